@@ -1,0 +1,153 @@
+"""Train a bilingual CLIP: pocket's own (`--which pocket`) or the separately seeded judge (`--which judge`).
+
+    python -m pocket.train.clip --which pocket --sprites build/sprites.npz --tokenizer build/tokenizer --out build/clip
+
+Each picture comes with an English and a Korean caption; the loss is contrastive between all three, plus one shared
+linear head that must name the main subject from any of the three embeddings, which ties rare words to pictures soon.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import CLIPModel, CLIPTokenizer
+
+from pocket.data.compose import Painter
+from pocket.data.scenes import SceneSampler
+from pocket.data.sprites import load
+from pocket.train.common import GraphedStep, Log, adamw, feed, ids_of, save_shards, schedule, seed_all
+from pocket.train.nets import build_clip, build_judge
+
+
+LONGEST = 40
+"""Captions have at most 33 tokens; attention over padding is wasted."""
+END = 1
+"""The tokenizer's id of the last token and of padding."""
+
+
+def embed_image(model: CLIPModel, pixels: Tensor) -> Tensor:
+    """pixels (B, 3, H, W) in 0..1, any size; unit vectors (B, P)."""
+    size = model.config.vision_config.image_size
+    if pixels.shape[-2:] != (size, size):
+        pixels = F.interpolate(pixels, size=(size, size), mode="bilinear", antialias=True, align_corners=False)
+    pooled = model.vision_model(pixel_values=pixels * 2 - 1).pooler_output
+    return F.normalize(model.visual_projection(pooled).float(), dim=-1)
+
+
+def embed_text(model: CLIPModel, ids: Tensor) -> Tensor:
+    pooled = model.text_model(input_ids=ids).pooler_output
+    return F.normalize(model.text_projection(pooled).float(), dim=-1)
+
+
+def contrast(a: Tensor, b: Tensor, scale: Tensor) -> Tensor:
+    logits = scale * a @ b.T
+    target = torch.arange(len(a), device=a.device)
+    return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--which", choices=("pocket", "judge"), required=True)
+    parser.add_argument("--sprites", type=Path, required=True)
+    parser.add_argument("--tokenizer", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--seconds", type=float, default=90)
+    parser.add_argument("--batch", type=int, default=1024)
+    parser.add_argument("--chunk", type=int, default=4096, help="pictures drawn at a time, a multiple of the batch")
+    parser.add_argument("--lr", type=float, default=1e-3)
+    parser.add_argument("--seed", type=int, default=None, help="default: 2 for pocket, 77 for the judge")
+    parser.add_argument("--workers", type=int, default=14)
+    parser.add_argument("--size", type=int, default=160, help="pixels at which scenes are drawn")
+    args = parser.parse_args()
+    args.out.mkdir(parents=True, exist_ok=True)
+    seed = args.seed or (2 if args.which == "pocket" else 77)
+    seed_all(seed)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    torch.set_float32_matmul_precision("high")
+
+    sprites = load(args.sprites)
+    painter = Painter(sprites.pixels, device)
+    sampler = SceneSampler(sprites)
+    tokenizer = CLIPTokenizer.from_pretrained(args.tokenizer)
+    batches = feed(sampler, args.chunk, 1.0, seed, args.workers, args.tokenizer)
+    model = (build_clip() if args.which == "pocket" else build_judge()).to(device)
+    model.train()
+    head = nn.Linear(model.config.projection_dim, len(sampler.concepts), bias=False).to(device)
+    parameters = [*model.parameters(), *head.parameters()]
+    optimizer = adamw(parameters, args.lr, (0.9, 0.98), 0.05)
+    log = Log(args.out / f"log-{args.which}.jsonl", every=50)
+    log.note(which=args.which, batch=args.batch, lr=args.lr, seed=seed, seconds=args.seconds)
+
+    def train(pixels: Tensor, ids: Tensor, subject: Tensor) -> tuple[Tensor, ...]:
+        optimizer.zero_grad(set_to_none=True)
+        with torch.autocast("cuda", torch.bfloat16, enabled=device == "cuda", cache_enabled=False):
+            image = embed_image(model, pixels)
+            first, second = embed_text(model, ids.flatten(0, 1)).view(len(ids), 2, -1).unbind(1)
+            image_names = head(image).float()
+            text_names = head(torch.stack([first, second])).float()
+        scale = model.logit_scale.exp().clamp(max=100)
+        pair = contrast(image, first, scale) + contrast(image, second, scale) + 0.3 * contrast(first, second, scale)
+        naming = F.cross_entropy(20 * image_names, subject)
+        loss = pair + naming + 0.3 * F.cross_entropy(20 * text_names.flatten(0, 1), subject.repeat(2))
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+        return loss.detach(), naming.detach(), (image_names.argmax(-1) == subject).float().mean()
+
+    picture = model.config.vision_config.image_size
+    rate = optimizer.param_groups[0]["lr"]
+    rate.fill_(0.0)  # capture must not teach noise
+    example = [
+        torch.rand(args.batch, 3, picture, picture, device=device),
+        torch.full((args.batch, 2, LONGEST), END, device=device),
+        torch.zeros(args.batch, dtype=torch.long, device=device),
+    ]
+    captured = GraphedStep(train, example, log)
+    start, step = time.perf_counter(), 0
+    while time.perf_counter() - start < args.seconds:
+        layout, both = log.next(batches)
+        chunk = painter.draw(layout, args.size, args.size)
+        chunk = F.interpolate(chunk, size=(picture, picture), mode="bilinear", antialias=True, align_corners=False)
+        ids = both[..., :LONGEST].to(device).long()
+        subject = torch.from_numpy(layout.subject).to(device)
+        for at in range(0, len(chunk), args.batch):
+            rate.fill_(args.lr * schedule(int((time.perf_counter() - start) / args.seconds * 1000), 1000, 50))
+            rows = slice(at, at + args.batch)
+            loss, naming, right = captured(chunk[rows], ids[rows], subject[rows])
+            log.step(step, args.batch, loss=loss, naming=naming, image_names=right)
+            step += 1
+        if device == "cuda":
+            torch.cuda.synchronize()  # the clock must not run ahead of the device
+    evaluate(model, painter, sprites, tokenizer, log, args.size)
+    save_shards(model.state_dict(), args.out, args.which)
+    if args.which == "pocket":
+        save_shards(model.text_model.state_dict(), args.out, "text")
+
+
+@torch.no_grad()
+def evaluate(model: CLIPModel, painter: Painter, sprites, tokenizer: CLIPTokenizer, log: Log, size: int) -> None:
+    """Naming the main subject of held-out scenes among all concepts, by words, in both languages."""
+    model.eval()
+    device = painter.device
+    sampler = SceneSampler(sprites, held_out=True)
+    batches = feed(sampler, 512, 1.0, 5, 0)
+    scores: dict[str, float] = {}
+    layout, _ = next(batches)
+    pictures = torch.cat([embed_image(model, part) for part in painter.draw(layout, size, size).split(128)])
+    subject = torch.from_numpy(layout.subject).to(device)
+    for lang in ("en", "ko"):
+        words = embed_text(model, ids_of(tokenizer, [getattr(c, lang) for c in sampler.concepts]).to(device).long())
+        ranks = (pictures @ words.T).argsort(-1, descending=True)
+        known = subject >= 0
+        scores[f"top1_{lang}"] = float((ranks[known, 0] == subject[known]).float().mean())
+        scores[f"top5_{lang}"] = float((ranks[known, :5] == subject[known, None]).any(-1).float().mean())
+    log.note(held_out=scores)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,221 @@
+"""What the training scripts share: a feed of scenes, an average of weights, a schedule, a log with its throughput."""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, IterableDataset
+from transformers import CLIPTokenizer
+
+from jogak.models.captions import Scene, caption
+from pocket.data.compose import Layout
+from pocket.data.scenes import SceneSampler
+from pocket.train.nets import TEXT_LENGTH
+
+H100_BF16_FLOPS = 790e12
+"""Measured on a large matrix product; model FLOP utilisation is given against this."""
+
+
+class SceneFeed(IterableDataset):
+    """Endless batches of (layout, token ids) for one aspect; every worker has its own seed.
+
+    Token ids are (B, languages, 77) int16: the first caption in either language, the second in the other.
+    """
+
+    def __init__(
+        self, sampler: SceneSampler, batch: int, aspect: float, seed: int, tokenizer: Path | None, languages: int
+    ) -> None:
+        self.sampler, self.batch, self.aspect, self.seed = sampler, batch, aspect, seed
+        self.languages = languages if tokenizer else 0
+        self.tokenizer = CLIPTokenizer.from_pretrained(tokenizer) if tokenizer else None
+
+    def __iter__(self) -> Iterator[tuple[Layout, Tensor]]:
+        info = torch.utils.data.get_worker_info()
+        rng = random.Random(self.seed * 1000 + (info.id if info else 0))
+        while True:
+            yield self.make(rng)
+
+    def make(self, rng: random.Random) -> tuple[Layout, Tensor]:
+        scenes: list[Scene] = [self.sampler.scene(rng) for _ in range(self.batch)]
+        layout = self.sampler.layout(scenes, rng, self.aspect)
+        texts = []
+        for scene in scenes:
+            first = rng.choice(("en", "ko"))
+            order = (first, "ko" if first == "en" else "en")[: self.languages]
+            texts += [caption(scene, lang, rng) for lang in order]
+        if self.tokenizer is None:
+            return layout, torch.zeros(self.batch, 0, TEXT_LENGTH, dtype=torch.int16)
+        return layout, ids_of(self.tokenizer, texts).view(self.batch, self.languages, TEXT_LENGTH)
+
+
+def ids_of(tokenizer: CLIPTokenizer, texts: list[str]) -> Tensor:
+    """(B, 77) int16; END pads, as the model expects."""
+    rows = tokenizer(texts, truncation=True, max_length=TEXT_LENGTH, padding="max_length", return_tensors="pt")
+    return rows["input_ids"].to(torch.int16)
+
+
+def feed(
+    sampler: SceneSampler,
+    batch: int,
+    aspect: float,
+    seed: int,
+    workers: int,
+    tokenizer: Path | None = None,
+    languages: int = 2,
+) -> Iterator[tuple[Layout, Tensor]]:
+    dataset = SceneFeed(sampler, batch, aspect, seed, tokenizer, languages)
+    return iter(DataLoader(dataset, batch_size=None, num_workers=workers, prefetch_factor=4 if workers else None))
+
+
+class GraphedStep:
+    """A training step captured as one CUDA graph and replayed: launching its thousands of kernels one by one took
+    longer than running them. On a CPU, or where capture fails, the step simply runs.
+
+    `step(*inputs)` must do the whole step (zero gradients, forward, backward, clip, optimiser) and return tensors;
+    the optimiser needs `capturable=True` and a learning rate that is a tensor.
+    """
+
+    def __init__(self, step: Callable[..., tuple[Tensor, ...]], example: Sequence[Tensor], log: Log) -> None:
+        self.step, self.graph = step, None
+        self.inputs = [tensor.clone() for tensor in example]
+        if not self.inputs[0].is_cuda:
+            return
+        side = torch.cuda.Stream()
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):
+            for _ in range(3):
+                step(*self.inputs)
+        torch.cuda.current_stream().wait_stream(side)
+        torch.cuda.synchronize()
+        try:
+            graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(graph):
+                self.outputs = step(*self.inputs)
+            self.graph = graph
+        except RuntimeError as error:
+            log.note(graph="capture failed, running eagerly", reason=str(error)[:300])
+
+    def __call__(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        if self.graph is None:
+            return self.step(*inputs)
+        for static, value in zip(self.inputs, inputs, strict=True):
+            static.copy_(value)
+        self.graph.replay()
+        return self.outputs
+
+
+def adamw(parameters: list[nn.Parameter], lr: float, betas: tuple[float, float], decay: float) -> torch.optim.AdamW:
+    """AdamW whose rate is a tensor on the device, so that a captured step follows the schedule."""
+    device = parameters[0].device
+    cuda = device.type == "cuda"
+    rate = torch.tensor(lr, device=device)
+    return torch.optim.AdamW(parameters, lr=rate, betas=betas, weight_decay=decay, fused=cuda, capturable=cuda)
+
+
+class Average:
+    """Exponential moving average of a model's weights, with a warm-up so that early steps do not linger."""
+
+    def __init__(self, model: nn.Module, decay: float, every: int = 8) -> None:
+        self.decay, self.every, self.steps = decay, every, 0
+        self.shadow = {k: v.detach().clone().float() for k, v in model.state_dict().items()}
+
+    @torch.no_grad()
+    def update(self, model: nn.Module) -> None:
+        self.steps += 1
+        if self.steps % self.every:
+            return
+        decay = min(self.decay**self.every, self.steps / (80 + self.steps))
+        state = model.state_dict()
+        floating = [k for k, v in self.shadow.items() if v.is_floating_point()]
+        torch._foreach_lerp_([self.shadow[k] for k in floating], [state[k].float() for k in floating], 1 - decay)
+
+
+def schedule(step: int, total: int, warmup: int, hold: float = 0.0) -> float:
+    """Linear warm-up, flat until `hold` of the run, then a cosine to zero."""
+    if step < warmup:
+        return (step + 1) / warmup
+    start = max(warmup, int(total * hold))
+    if step < start:
+        return 1.0
+    return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - start) / max(1, total - start))))
+
+
+class Log:
+    """One JSON line each `every` steps: loss, pictures a second, what remains."""
+
+    def __init__(self, path: Path, flops_per_picture: float = 0.0, every: int = 50) -> None:
+        self.file = path.open("a", buffering=1)
+        self.flops, self.every = flops_per_picture, every
+        self.start = self.last = time.perf_counter()
+        self.pictures, self.waited = 0, 0.0
+
+    def next(self, batches: Iterator) -> Any:
+        """The next batch; the time spent waiting for it is logged, to show when the processors limit a run."""
+        began = time.perf_counter()
+        batch = next(batches)
+        self.waited += time.perf_counter() - began
+        return batch
+
+    def note(self, **facts: object) -> None:
+        line = json.dumps({"t": round(time.perf_counter() - self.start, 1), **facts})
+        self.file.write(line + "\n")
+        print(line, flush=True)
+
+    def step(self, step: int, pictures: int, **losses: Tensor) -> None:
+        self.pictures += pictures
+        if step % self.every:
+            return
+        values = {name: round(float(loss.detach()), 5) for name, loss in losses.items()}
+        now = time.perf_counter()
+        rate = self.pictures / (now - self.last)
+        facts: dict[str, object] = {"step": step, **values, "per_s": round(rate), "wait": round(self.waited / (now - self.last), 2)}
+        if self.flops:
+            facts["mfu"] = round(rate * self.flops / H100_BF16_FLOPS, 3)
+        self.note(**facts)
+        self.last, self.pictures, self.waited = now, 0, 0.0
+
+
+def save_state(state: dict[str, Tensor], path: Path, dtype: torch.dtype = torch.float16) -> None:
+    """Atomically, so that a kill leaves the last good file."""
+    temporary = path.with_suffix(".tmp")
+    save_file({k: v.detach().to("cpu", dtype if v.is_floating_point() else v.dtype).contiguous() for k, v in state.items()}, temporary)
+    temporary.replace(path)
+
+
+def save_shards(state: dict[str, Tensor], folder: Path, name: str, limit: int = 15 * 2**20) -> None:
+    """fp16 files of at most `limit` bytes: `name-0.safetensors`, `name-1.safetensors` …"""
+    part: dict[str, Tensor] = {}
+    size = number = 0
+    for key, value in state.items():
+        value = value.detach().to("cpu", torch.float16 if value.is_floating_point() else value.dtype).contiguous()
+        if part and size + value.nbytes > limit:
+            save_file(part, folder / f"{name}-{number}.safetensors")
+            part, size, number = {}, 0, number + 1
+        part[key] = value
+        size += value.nbytes
+    save_file(part, folder / f"{name}-{number}.safetensors")
+
+
+def load_shards(folder: Path, name: str) -> dict[str, Tensor]:
+    state: dict[str, Tensor] = {}
+    for path in sorted(folder.glob(f"{name}-*.safetensors")):
+        state |= load_file(path)
+    if not state:
+        raise FileNotFoundError(f"{folder}/{name}-*.safetensors: train that part first")
+    return state
+
+
+def seed_all(seed: int) -> None:
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)

@@ -1,0 +1,183 @@
+"""`jogak image` draws, `jogak replay` draws again. Importing this imports no torch."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+from jogak.spec import ImageRequest, SpecError
+from jogak.spec.image import SamplerName
+
+if TYPE_CHECKING:
+    from jogak.store import Progress
+
+
+def _field(name: str) -> Parameter:
+    """A flag that says what its field of the specification says."""
+    return Parameter(name=f"--{name}", help=ImageRequest.model_fields[name].description)
+
+
+_DEFAULT = ImageRequest(prompt="-")
+"""Where the flags' defaults come from."""
+_DEFAULT_SIZE = f"{_DEFAULT.width}x{_DEFAULT.height}"
+_OUTPUT = Parameter(name=("--output", "-o"), help="the PNG to write; its folder is made when absent")
+
+
+def image(
+    prompt: Annotated[str, Parameter(help=ImageRequest.model_fields["prompt"].description)],
+    /,
+    *,
+    output: Annotated[Path, _OUTPUT],
+    negative: Annotated[str, _field("negative")] = _DEFAULT.negative,
+    model: Annotated[str, _field("model")] = _DEFAULT.model,
+    steps: Annotated[int, _field("steps")] = _DEFAULT.steps,
+    guidance: Annotated[float, _field("guidance")] = _DEFAULT.guidance,
+    sampler: Annotated[SamplerName, _field("sampler")] = _DEFAULT.sampler,
+    seed: Annotated[int, _field("seed")] = _DEFAULT.seed,
+    size: Annotated[str, Parameter(help="width x height in pixels, multiples of 8")] = _DEFAULT_SIZE,
+    n: Annotated[
+        int, Parameter(name=("-n", "--n"), help="how many, seed after seed: out-1.png, out-2.png, …")
+    ] = 1,
+    init: Annotated[
+        Path | None, Parameter(help="picture to start from (img2img), cut and scaled to the size")
+    ] = None,
+    strength: Annotated[float, _field("strength")] = _DEFAULT.strength,
+    backend: Annotated[
+        Literal["auto", "openvino", "torch"], Parameter(help="auto: CUDA where there is one, else OpenVINO")
+    ] = "auto",
+    dry_run: Annotated[bool, Parameter(negative=(), help="say what would be drawn; draw nothing")] = False,
+) -> None:
+    """Draw a picture from words, Korean or English.
+
+    Weights of words: (fox:1.3), [snow]; over time: [dawn:night:0.5]; BREAK begins a new chunk of 75 tokens.
+    """
+    width, height = _size(size)
+    request = ImageRequest.parse(
+        {"prompt": prompt, "negative": negative, "model": model, "width": width, "height": height}
+        | {"steps": steps, "guidance": guidance, "sampler": sampler, "seed": seed, "strength": strength}
+    )
+    targets = _targets(output, n)
+    from jogak.models import resolve
+
+    # the environment's choice stands where the flag is left alone
+    ref = resolve(model, None if backend == "auto" else backend)
+    if dry_run:
+        print(request.to_yaml(), end="")
+        print(f"weights: {ref.digest[:12]} ({ref.family}), runs as {ref.numeric}")
+        print("would write: " + ", ".join(str(target) for target in targets))
+        return
+    _require_writable(targets[0].parent)
+    with _bar("loading", len(targets)) as on_progress:
+        from jogak.store import Store
+        from jogak.studio.picture import draw_pictures
+
+        store = Store()
+        begun = time.perf_counter()
+        drawn = draw_pictures(store, request, ref, count=n, init=init, on_progress=on_progress)
+        for handle, target in zip(drawn, targets, strict=True):
+            store.export(handle, target)
+    seconds = time.perf_counter() - begun
+    for i, target in enumerate(targets):
+        print(f"{target}  {width}×{height}, seed {seed + i}, {steps} steps")
+    print(f"{len(targets)} drawn in {seconds:.1f} s with {ref.name} ({ref.numeric})")
+
+
+def replay(
+    picture: Annotated[Path, Parameter(help="a PNG that Jogak drew")],
+    /,
+    *,
+    output: Annotated[Path, _OUTPUT],
+    model: Annotated[str | None, Parameter(help="where the weights are now, if elsewhere than then")] = None,
+    init: Annotated[
+        Path | None, Parameter(help="the picture it began with, if no longer in the store")
+    ] = None,
+) -> None:
+    """Draw a picture again from the recipe inside it, and say whether every pixel is the same.
+
+    Ends with code 1 when it is not, after saying what differs; the new picture is written all the same.
+    """
+    target = _targets(output, 1)[0]
+    if not picture.is_file():
+        raise SpecError(f"{picture} is not a file; give the path of a PNG that Jogak drew.")
+    if target.exists() and target.samefile(picture):
+        raise SpecError(f"{target} is the picture itself; choose another place with -o.")
+    _require_writable(target.parent)
+    with _bar("loading", 1) as on_progress:
+        from jogak.store import Store
+        from jogak.studio.picture import replay_picture
+
+        result = replay_picture(Store(), picture, target, model=model, init=init, on_progress=on_progress)
+    for reason in result.reasons:
+        print(reason)
+    if result.identical:
+        print(f"{target} is identical to what was drawn then, pixel for pixel.")
+        return
+    why = "" if result.reasons else " Weights, numeric mode and versions are alike: another machine?"
+    print(f"{target} differs from {picture} in {result.differing:.1%} of the pixels.{why}")
+    raise SystemExit(1)
+
+
+def _size(text: str) -> tuple[int, int]:
+    found = re.fullmatch(r"(\d{1,5})[xX×](\d{1,5})", text, re.ASCII)
+    if found is None:
+        raise SpecError(f'size: "{text[:40]}" is not WIDTHxHEIGHT; write for example 320x192.')
+    return int(found[1]), int(found[2])
+
+
+def _targets(output: Path, count: int) -> list[Path]:
+    """The files to write: `out.png`, or `out-1.png`, `out-2.png`, … when there are several."""
+    if output.suffix.lower() != ".png":
+        raise SpecError(f"{output} does not end in .png, which keeps every pixel and the recipe; name it so.")
+    if not 1 <= count <= 100:
+        raise SpecError(f"n: {count} pictures were asked for; one command draws 1 to 100.")
+    if count == 1:
+        targets = [output]
+    else:
+        targets = [output.with_name(f"{output.stem}-{i}{output.suffix}") for i in range(1, count + 1)]
+    for target in targets:
+        if target.is_dir():
+            raise SpecError(f"{target} is a folder; name a file with -o.")
+    return targets
+
+
+def _require_writable(folder: Path) -> None:
+    """Fails now rather than after the drawing. The folder itself is only made once there is something to put
+    in it."""
+    place = folder.absolute()
+    while not place.exists():
+        place = place.parent
+    try:
+        with tempfile.TemporaryFile(dir=place):
+            pass
+    except OSError as error:
+        raise SpecError(
+            f"cannot write in {place}: {error.strerror or error}. Choose another place with -o."
+        ) from None
+
+
+@contextmanager
+def _bar(text: str, pictures: int) -> Iterator[Callable[[Progress], None]]:
+    """A progress bar with the time left, on the terminal's error stream."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"))
+    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(text, total=None)
+        done = 0
+
+        def on_progress(told: Any) -> None:
+            nonlocal done
+            part = told.done / max(told.total, 1)
+            if told.text in ("made", "already made"):
+                done, part = done + 1, 0.0
+            bar.update(task, description=told.text, total=pictures, completed=done + part)
+
+        yield on_progress
