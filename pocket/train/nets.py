@@ -55,7 +55,7 @@ def build_vae() -> AutoencoderKL:
     )
 
 
-def build_unet() -> UNet2DConditionModel:
+def build_unet(widths: tuple[int, int, int] = (96, 192, 320), layers: int = 2) -> UNet2DConditionModel:
     """No attention at the first level: on a CPU it costs ten times the pass for no visible gain."""
     return UNet2DConditionModel(
         sample_size=32,
@@ -63,10 +63,10 @@ def build_unet() -> UNet2DConditionModel:
         out_channels=LATENT_CHANNELS,
         down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
         up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
-        block_out_channels=(96, 192, 320),
-        layers_per_block=2,
+        block_out_channels=widths,
+        layers_per_block=layers,
         cross_attention_dim=TEXT_WIDTH,
-        attention_head_dim=(2, 3, 5),  # diffusers' name; it means heads, 64 channels each
+        attention_head_dim=tuple(max(1, width // 64) for width in widths),  # diffusers' name; it means heads, 64 channels each
         norm_num_groups=32,
         use_linear_projection=True,
     )

@@ -58,8 +58,12 @@ class Cache:
     def renew(self) -> None:
         layout, ids = next(self.batches)
         pixels = self.painter.draw(layout, self.height, self.width) * 2 - 1
+        pixels = pixels.contiguous(memory_format=torch.channels_last)
         with torch.autocast("cuda", torch.bfloat16, enabled=pixels.is_cuda):
-            coded = self.vae.encode(pixels.contiguous(memory_format=torch.channels_last)).latent_dist.sample()
+            # in parts: 1024 pictures of 256x256 at 32 channels are 2**31 numbers, past what the kernels can index
+            coded = torch.cat([self.vae.encode(part).latent_dist.sample() for part in pixels.split(128)])
+        if not torch.isfinite(coded).all():
+            raise RuntimeError("the autoencoder gave latents that are not finite")
         rows = (torch.arange(len(coded), device=coded.device) + self.at) % len(self.latents)
         self.latents[rows] = coded.half()
         self.ids[rows] = ids.to(coded.device, non_blocking=True)
@@ -96,6 +100,8 @@ def main() -> None:
     parser.add_argument("--hold", type=float, default=0.5, help="share of the schedule at full rate")
     parser.add_argument("--plain", type=float, default=0.4, help="share of pictures on a plain ground")
     parser.add_argument("--init", type=Path, help="folder of an earlier run's unet shards")
+    parser.add_argument("--widths", default="96,192,320")
+    parser.add_argument("--layers", type=int, default=2)
     parser.add_argument("--seed", type=int, default=3)
     parser.add_argument("--workers", type=int, default=14)
     args = parser.parse_args()
@@ -114,7 +120,8 @@ def main() -> None:
     text = load_text(build_text(), load_shards(args.clip, "text"))
     text = text.to(device, torch.bfloat16 if device == "cuda" else torch.float32).eval().requires_grad_(False)
     alphas = DDIMScheduler.from_config(SCHEDULER).alphas_cumprod.to(device)
-    unet = build_unet().to(device)
+    widths = tuple(int(width) for width in args.widths.split(","))
+    unet = build_unet(widths, args.layers).to(device)
     state = args.out / "resume.pt"  # our own file on our own disk; nothing from outside is unpickled
     if args.init:
         unet.load_state_dict(load_shards(args.init, "unet"))
@@ -169,6 +176,8 @@ def main() -> None:
             optimizer.param_groups[0]["lr"].fill_(args.lr * schedule(int(at * 100_000), 100_000, 1500, args.hold))
             (loss,) = captured(*batch_of(batch))
             average.update(unet)
+            if step % 200 == 0 and not torch.isfinite(loss):
+                raise RuntimeError(f"the loss is not finite at step {step} of stage {stage}; the last stage's weights are kept")
             log.step(step, batch, loss=loss)
             step += 1
             if step % args.refresh == 0:
@@ -176,8 +185,8 @@ def main() -> None:
             if step % 8 == 0 and device == "cuda":
                 torch.cuda.synchronize()  # the clock must not run ahead of the device
         done += span
+        save_shards(average.shadow, args.out, "unet")  # after each stage: a later one may fail
         del cache, batches, captured
-    save_shards(average.shadow, args.out, "unet")
     torch.save(
         {"unet": unet.state_dict(), "average": average.shadow, "steps": average.steps, "optimizer": optimizer.state_dict()},
         state,

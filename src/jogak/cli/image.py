@@ -73,7 +73,7 @@ def image(
         print(f"weights: {ref.digest[:12]} ({ref.family}), runs as {ref.numeric}")
         print("would write: " + ", ".join(str(target) for target in targets))
         return
-    _require_writable(targets[0].parent)
+    require_writable(targets[0].parent)
     with _bar("loading", len(targets)) as on_progress:
         from jogak.store import Store
         from jogak.studio.picture import draw_pictures
@@ -108,7 +108,7 @@ def replay(
         raise SpecError(f"{picture} is not a file; give the path of a PNG that Jogak drew.")
     if target.exists() and target.samefile(picture):
         raise SpecError(f"{target} is the picture itself; choose another place with -o.")
-    _require_writable(target.parent)
+    require_writable(target.parent)
     with _bar("loading", 1) as on_progress:
         from jogak.store import Store
         from jogak.studio.picture import replay_picture
@@ -147,7 +147,7 @@ def _targets(output: Path, count: int) -> list[Path]:
     return targets
 
 
-def _require_writable(folder: Path) -> None:
+def require_writable(folder: Path) -> None:
     """Fails now rather than after the drawing. The folder itself is only made once there is something to put
     in it."""
     place = folder.absolute()

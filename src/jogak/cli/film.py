@@ -1,0 +1,110 @@
+"""`jogak film`: a brief in, a folder with the film and everything beside it out. Importing this imports no torch."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+from jogak.cli.image import require_writable
+from jogak.spec import FilmBrief, FilmPlan, SpecError
+from jogak.spec.film import Planner
+
+if TYPE_CHECKING:
+    from jogak.store import Progress
+
+
+def _field(name: str) -> Parameter:
+    return Parameter(name=f"--{name}", help=FilmBrief.model_fields[name].description)
+
+
+_DEFAULT = FilmBrief(text="-")
+
+
+def film(
+    brief: Annotated[str | None, Parameter(help=FilmBrief.model_fields["text"].description)] = None,
+    /,
+    *,
+    output: Annotated[Path, Parameter(name=("--output", "-o"), help="the folder to write the film into")],
+    seconds: Annotated[float, _field("seconds")] = _DEFAULT.seconds,
+    seed: Annotated[int, _field("seed")] = _DEFAULT.seed,
+    plan: Annotated[Path | None, Parameter(help="film this plan.yaml instead of a brief")] = None,
+    planner: Annotated[Planner, _field("planner")] = _DEFAULT.planner,
+    lang: Annotated[Literal["ko", "en", "auto"], _field("lang")] = _DEFAULT.lang,
+    dry_run: Annotated[
+        bool, Parameter(negative=(), help="show the plan and its price; draw nothing")
+    ] = False,
+) -> None:
+    """Make a short film from one or two sentences, Korean or English.
+
+    The folder gets film.mp4, subtitles (srt, vtt), a timeline (otio), the plan (plan.yaml: edit it and give it back with
+    --plan), the sound's stems, a contact sheet, scores, a PDF report and a diagram of the run. Run it again and only
+    what changed is made again; stop it at any time and the next run goes on.
+    """
+    if (brief is None) == (plan is None):
+        raise SpecError('give either a brief ("a fox by the sea at sunset") or --plan plan.yaml.')
+    asked: FilmBrief | FilmPlan
+    if plan is not None:
+        asked = FilmPlan.read(plan)
+    else:
+        given = {"text": brief, "seconds": seconds, "seed": seed, "lang": lang, "planner": planner}
+        asked = FilmBrief.parse(given)
+    if output.exists() and not output.is_dir():
+        raise SpecError(f"{output} is a file; name a folder with -o.")
+    require_writable(output)
+    from jogak.store import Store
+    from jogak.studio.film import deliver, estimate, make_film
+
+    store = Store()
+    if dry_run:
+        cost = estimate(store, asked)
+        print(cost.plan.to_yaml(), end="")
+        print(f"# {cost.plan.seconds:.1f} s of film, {len(cost.plan.shots)} shots")
+        print(
+            f"# about {cost.seconds / 60:.1f} minutes and {cost.gigabytes:.1f} GB of memory on this machine"
+        )
+        return
+    begun = time.perf_counter()
+    with _bar() as on_progress:
+        made = make_film(store, asked, on_progress=on_progress)
+        deliver(store, made, output)
+    spent = time.perf_counter() - begun
+    print(
+        f"{output / 'film.mp4'}  {made.plan.seconds:.1f} s, {len(made.plan.shots)} shots, made in {spent:.0f} s"
+    )
+    for check in made.scores.checks:
+        if not check.passed:
+            print(f"missed: {check.name} is {check.value:.2f} {check.unit}")
+    print(f"report: {output / 'report.pdf'}   to change a shot: edit {output / 'plan.yaml'}, then --plan")
+
+
+@contextmanager
+def _bar() -> Iterator[Callable[[Progress], None]]:
+    """One line for what is being made now, with the time left of that part."""
+    from rich.console import Console
+    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    columns = (TimeElapsedColumn(), TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
+    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("planning", total=None)
+        shown = ""
+
+        def on_progress(told: Any) -> None:
+            nonlocal shown
+            name = f"{told.scope} {told.step}".strip()
+            if name != shown:
+                shown = name
+                bar.reset(task, description=name)
+            bar.update(
+                task,
+                description=f"{name}: {told.text}" if told.text else name,
+                total=told.total,
+                completed=told.done,
+            )
+
+        yield on_progress

@@ -1,0 +1,45 @@
+"""The `jogak` command. Each command is imported when it is called, so that `jogak --help` is quick."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from cyclopts import App, CycloptsError
+
+import jogak
+from jogak.spec import JogakError
+
+app = App(
+    name="jogak",
+    version=jogak.__version__,
+    help="""Jogak (조각): sculpt pictures and short films out of noise, on your own machine.
+
+    jogak image "노을 지는 초원의 여우" -o fox.png
+
+    jogak film "비 오는 밤, 로봇이 바다로 떠난다. 피아노 음악" -o out/robot
+    """,
+)
+app.command("jogak.cli.image:image", name="image")
+app.command("jogak.cli.image:replay", name="replay")
+app.command("jogak.cli.film:film", name="film")
+app.command("jogak.cli.runs:runs_app", name="runs")
+
+
+def run(arguments: Sequence[str] | None = None) -> None:
+    """Run a command line. Exit codes: 0 done, 1 replay differs, 2 asked wrongly or could not be made, 130 stopped."""
+    try:
+        app(arguments, exit_on_error=False, print_error=False)
+    except CycloptsError as error:
+        _say(str(error) + "  (jogak --help shows what there is)")
+        sys.exit(2)
+    except JogakError as error:
+        _say(str(error))
+        sys.exit(2)
+    except KeyboardInterrupt:
+        _say("stopped; the same command goes on from here.")
+        sys.exit(130)
+
+
+def _say(text: str) -> None:
+    print("jogak: " + " ".join(text.split()), file=sys.stderr)
