@@ -57,7 +57,9 @@ class Layout:
 
     @staticmethod
     def stack(layouts: list[Layout]) -> Layout:
-        return Layout(**{f.name: np.concatenate([getattr(x, f.name) for x in layouts]) for f in fields(Layout)})
+        return Layout(
+            **{f.name: np.concatenate([getattr(x, f.name) for x in layouts]) for f in fields(Layout)}
+        )
 
     def rows(self, index: np.ndarray) -> Layout:
         return Layout(**{f.name: getattr(self, f.name)[index] for f in fields(Layout)})
@@ -101,7 +103,9 @@ class _Placed:
 
 def _groups(keys: list[np.ndarray], device: torch.device) -> list[torch.Tensor]:
     """Row numbers on the device, one tensor for each entry of `keys`, with a single copy."""
-    flat = torch.from_numpy(np.concatenate(keys) if keys else np.zeros(0, np.int64)).to(device, non_blocking=True)
+    flat = torch.from_numpy(np.concatenate(keys) if keys else np.zeros(0, np.int64)).to(
+        device, non_blocking=True
+    )
     return list(flat.split([len(key) for key in keys]))
 
 
@@ -133,12 +137,20 @@ class Painter:
         for slot in range(layout.sprite.shape[1]):
             present = np.flatnonzero(layout.sprite[:, slot] >= 0)
             pixels = layout.box[present, slot, 2] * height
-            level = np.where(pixels > 110, 0, np.where(pixels > 55, 1, 2))  # far smaller than its array, it aliases
+            level = np.where(
+                pixels > 110, 0, np.where(pixels > 55, 1, 2)
+            )  # far smaller than its array, it aliases
             jobs += [(slot, k, present[level == k]) for k in range(3) if (level == k).any()]
         return jobs
 
     def _paste(
-        self, canvas: torch.Tensor, placed: _Placed, slot: int, level: int, rows: torch.Tensor, light: torch.Tensor
+        self,
+        canvas: torch.Tensor,
+        placed: _Placed,
+        slot: int,
+        level: int,
+        rows: torch.Tensor,
+        light: torch.Tensor,
     ) -> None:
         height, width = canvas.shape[2:]
         box, tint, dark = placed.box[rows, slot], placed.tint[rows, slot], placed.shadow[rows, slot]
@@ -149,7 +161,9 @@ class Painter:
         coloured = tint[:, :3, None, None] * (0.35 * alpha + 0.85 * grey)
         rgb = torch.lerp(rgb, torch.minimum(coloured, alpha), tint[:, 3:, None, None])
         rgba = torch.cat([rgb * light[rows][:, :, None, None], alpha], 1)
-        layer = F.grid_sample(rgba, _grid(box, height, width), mode="bilinear", padding_mode="zeros", align_corners=False)
+        layer = F.grid_sample(
+            rgba, _grid(box, height, width), mode="bilinear", padding_mode="zeros", align_corners=False
+        )
         under = canvas[rows] * (1 - _foot_shadow(box, dark, height, width))
         canvas[rows] = under * (1 - layer[:, 3:]) + layer[:, :3]
 
@@ -201,7 +215,9 @@ def _foot_shadow(box: torch.Tensor, dark: torch.Tensor, height: int, width: int)
     y = (torch.arange(height, device=box.device) + 0.5) / height
     x = (torch.arange(width, device=box.device) + 0.5) / height
     dx = (x[None, None, :] - box[:, 0, None, None]) / (box[:, 2, None, None] * 0.42)
-    dy = (y[None, :, None] - box[:, 1, None, None] + box[:, 2, None, None] * 0.015) / (box[:, 2, None, None] * 0.075)
+    dy = (y[None, :, None] - box[:, 1, None, None] + box[:, 2, None, None] * 0.015) / (
+        box[:, 2, None, None] * 0.075
+    )
     return (dark[:, None, None] * (1.2 - dx * dx - dy * dy).clamp(0, 1))[:, None]
 
 
@@ -235,7 +251,9 @@ class _Scene:
         """Soft mask of what lies below a height line (n, 1, 1, W)."""
         return ((self.y - line) / self.edge + 0.5).clamp(0, 1)
 
-    def waves(self, base: torch.Tensor | float, amp: float, i: int, rough: int = 3, pitch: float = 0.6) -> torch.Tensor:
+    def waves(
+        self, base: torch.Tensor | float, amp: float, i: int, rough: int = 3, pitch: float = 0.6
+    ) -> torch.Tensor:
         """A rolling height line (n, 1, 1, W)."""
         line = torch.zeros_like(self.x)
         for k in range(rough):
@@ -257,7 +275,9 @@ class _Scene:
         value = torch.sin(cx * 12.9898 + cy * 78.233 + self.r(i) * 91.7) * 43758.5453
         return value - torch.floor(value)
 
-    def disc(self, cx: torch.Tensor, cy: torch.Tensor, radius: torch.Tensor, soft: float | None = None) -> torch.Tensor:
+    def disc(
+        self, cx: torch.Tensor, cy: torch.Tensor, radius: torch.Tensor, soft: float | None = None
+    ) -> torch.Tensor:
         distance = torch.sqrt((self.x - cx) ** 2 + (self.y - cy) ** 2)
         return ((radius - distance) / (soft or self.edge) + 0.5).clamp(0, 1)
 
@@ -271,7 +291,7 @@ def _sky(s: _Scene, place: torch.Tensor) -> torch.Tensor:
     horizon = _constant(HORIZON, s.device)[place][:, None, None, None]
     colours = _constant(SKY, s.device)[s.time]
     grey = colours.mean(-1, keepdim=True) * _constant((0.96, 1.0, 1.05), s.device)
-    dull = ((s.weather == 1) * 0.55 + (s.weather == 2) * 0.8 + (s.weather == 3) * 0.6 + (s.weather == 4) * 0.7)
+    dull = (s.weather == 1) * 0.55 + (s.weather == 2) * 0.8 + (s.weather == 3) * 0.6 + (s.weather == 4) * 0.7
     colours = torch.lerp(colours, grey * 0.88, dull[:, None, None].float())
     t = (s.y / horizon).clamp(0, 1) ** 0.9
     sky = _mix(colours[:, 0, :, None, None], colours[:, 1, :, None, None], t)
@@ -305,34 +325,46 @@ def _clouds(s: _Scene, sky: torch.Tensor, clear: torch.Tensor) -> torch.Tensor:
     white = torch.where(s.night > 0, white * 0.5, white)
     for k in range(5):
         # two clouds on a clear day when the dice say so, five under a grey sky
-        shown = torch.where(clear > 0, float(k < 2) * (s.r(20 + k) > 0.35).float() * (1 - 0.7 * s.night), torch.ones_like(clear))
+        shown = torch.where(
+            clear > 0,
+            float(k < 2) * (s.r(20 + k) > 0.35).float() * (1 - 0.7 * s.night),
+            torch.ones_like(clear),
+        )
         cx = s.aspect * (s.r(4 + k) * 1.2 - 0.1)
         cy = 0.06 + 0.26 * s.r(9 + k)
         size = 0.05 + 0.05 * s.r(14 + k)
         mask = torch.zeros_like(s.x * s.y)
-        for j, (dx, dy, scale) in enumerate(((0, 0, 1.0), (-1.05, 0.28, 0.72), (1.05, 0.25, 0.78), (0.45, -0.35, 0.75))):
+        for j, (dx, dy, scale) in enumerate(
+            ((0, 0, 1.0), (-1.05, 0.28, 0.72), (1.05, 0.25, 0.78), (0.45, -0.35, 0.75))
+        ):
             d = ((s.x - cx - dx * size * 1.1) / 1.25) ** 2 + (s.y - cy - dy * size) ** 2
             radius = size * scale * (0.9 + 0.25 * s.r(25 + k + j))
             mask = torch.maximum(mask, ((radius - torch.sqrt(d)) / (s.edge * 2.5) + 0.5).clamp(0, 1))
-        flat = (1 - ((s.y - cy - size * 0.62) / s.edge + 0.5).clamp(0, 1))
+        flat = 1 - ((s.y - cy - size * 0.62) / s.edge + 0.5).clamp(0, 1)
         sky = _mix(sky, white, mask * flat * shown * 0.88)
     return sky
 
 
-def _land(s: _Scene, sky: torch.Tensor, line: torch.Tensor, near: torch.Tensor, far: torch.Tensor) -> torch.Tensor:
+def _land(
+    s: _Scene, sky: torch.Tensor, line: torch.Tensor, near: torch.Tensor, far: torch.Tensor
+) -> torch.Tensor:
     """Ground below `line`, from the far colour at the line to the near colour at the bottom."""
     t = ((s.y - line) / (1.02 - line).clamp(min=0.05)).clamp(0, 1)
     return _mix(sky, _mix(far, near, t) * s.light, s.below(line))
 
 
 def _meadow(s: _Scene, sky: torch.Tensor) -> torch.Tensor:
-    sky = _land(s, sky, s.waves(0.60, 0.035, 30, 2), s.colour(0.45, 0.72, 0.42, 2), s.colour(0.55, 0.78, 0.50, 2))
+    sky = _land(
+        s, sky, s.waves(0.60, 0.035, 30, 2), s.colour(0.45, 0.72, 0.42, 2), s.colour(0.55, 0.78, 0.50, 2)
+    )
     line = s.waves(0.68, 0.03, 36, 3, 0.8)
     ground = _land(s, sky, line, s.colour(0.28, 0.62, 0.25, 5), s.colour(0.48, 0.76, 0.34, 5))
     return _speckle(s, ground, line, ((1.0, 1.0, 0.95), (1.0, 0.82, 0.30), (0.95, 0.45, 0.55)), 0.02)
 
 
-def _speckle(s: _Scene, ground: torch.Tensor, line: torch.Tensor, colours: tuple, share: float) -> torch.Tensor:
+def _speckle(
+    s: _Scene, ground: torch.Tensor, line: torch.Tensor, colours: tuple, share: float
+) -> torch.Tensor:
     """Small flowers or stones scattered below a line."""
     for k, colour in enumerate(colours):
         where = s.noise(1 / (46 + 6 * k), 40 + k)
@@ -351,7 +383,9 @@ def _forest(s: _Scene, sky: torch.Tensor) -> torch.Tensor:
         bumps = 0.035 * (torch.sin(2 * math.pi * (7 + 3 * k) * s.x + s.r(k) * 6)).abs()
         far = s.colour(0.20 * shade * 2, 0.50 * shade * 2, 0.28 * shade * 2, 3 + k, 0.06)
         sky = _land(s, sky, line - bumps, far * 0.8, far)
-    return _land(s, sky, s.waves(0.70, 0.02, 40, 2), s.colour(0.22, 0.40, 0.18, 6), s.colour(0.33, 0.52, 0.24, 6))
+    return _land(
+        s, sky, s.waves(0.70, 0.02, 40, 2), s.colour(0.22, 0.40, 0.18, 6), s.colour(0.33, 0.52, 0.24, 6)
+    )
 
 
 def _beach(s: _Scene, sky: torch.Tensor) -> torch.Tensor:
@@ -380,7 +414,9 @@ def _underwater(s: _Scene, sky: torch.Tensor) -> torch.Tensor:
     top = s.colour(0.20, 0.72, 0.86, 2) * (0.45 + 0.55 * s.light)
     water = _mix(top, s.colour(0.02, 0.22, 0.45, 3) * (0.5 + 0.5 * s.light), s.y.clamp(0, 1) ** 0.8)
     water = water + torch.zeros_like(s.x)
-    ray = torch.sin(2 * math.pi * (2.2 * (s.x - 0.45 * s.y) + s.r(4))) + 0.6 * torch.sin(9 * (s.x - 0.45 * s.y) + 6 * s.r(5))
+    ray = torch.sin(2 * math.pi * (2.2 * (s.x - 0.45 * s.y) + s.r(4))) + 0.6 * torch.sin(
+        9 * (s.x - 0.45 * s.y) + 6 * s.r(5)
+    )
     water = water + 0.10 * (ray - 0.6).clamp(0, 1) * (1 - s.y)
     line = s.waves(0.84, 0.025, 30, 2, 0.7)
     water = _mix(water, s.colour(0.62, 0.62, 0.45, 6, 0.05) * (0.4 + 0.5 * s.light), s.below(line))
@@ -391,13 +427,37 @@ def _underwater(s: _Scene, sky: torch.Tensor) -> torch.Tensor:
 
 
 def _desert(s: _Scene, sky: torch.Tensor) -> torch.Tensor:
-    sky = _land(s, sky, s.waves(0.55, 0.05, 30, 2, 0.5), s.colour(0.85, 0.62, 0.36, 3, 0.06), s.colour(0.90, 0.70, 0.44, 3, 0.06))
-    return _land(s, sky, s.waves(0.66, 0.05, 36, 2, 0.45), s.colour(0.88, 0.62, 0.32, 6, 0.06), s.colour(0.97, 0.78, 0.48, 6, 0.06))
+    sky = _land(
+        s,
+        sky,
+        s.waves(0.55, 0.05, 30, 2, 0.5),
+        s.colour(0.85, 0.62, 0.36, 3, 0.06),
+        s.colour(0.90, 0.70, 0.44, 3, 0.06),
+    )
+    return _land(
+        s,
+        sky,
+        s.waves(0.66, 0.05, 36, 2, 0.45),
+        s.colour(0.88, 0.62, 0.32, 6, 0.06),
+        s.colour(0.97, 0.78, 0.48, 6, 0.06),
+    )
 
 
 def _snowfield(s: _Scene, sky: torch.Tensor) -> torch.Tensor:
-    sky = _land(s, sky, s.waves(0.56, 0.05, 30, 2, 0.5), s.colour(0.78, 0.86, 0.95, 3, 0.04), s.colour(0.85, 0.91, 0.98, 3, 0.04))
-    return _land(s, sky, s.waves(0.66, 0.03, 36, 2, 0.6), s.colour(0.90, 0.94, 1.0, 6, 0.03), s.colour(0.97, 0.98, 1.0, 6, 0.03))
+    sky = _land(
+        s,
+        sky,
+        s.waves(0.56, 0.05, 30, 2, 0.5),
+        s.colour(0.78, 0.86, 0.95, 3, 0.04),
+        s.colour(0.85, 0.91, 0.98, 3, 0.04),
+    )
+    return _land(
+        s,
+        sky,
+        s.waves(0.66, 0.03, 36, 2, 0.6),
+        s.colour(0.90, 0.94, 1.0, 6, 0.03),
+        s.colour(0.97, 0.98, 1.0, 6, 0.03),
+    )
 
 
 def _mountains(s: _Scene, sky: torch.Tensor) -> torch.Tensor:
@@ -405,9 +465,13 @@ def _mountains(s: _Scene, sky: torch.Tensor) -> torch.Tensor:
         line = s.peaks(base, amp, 30 + 3 * k, 1.0 + 0.7 * k)
         rock = s.colour(0.52 * shade + 0.1, 0.54 * shade + 0.1, 0.66 * shade + 0.1, 4 + k, 0.06)
         sky = _mix(sky, rock * s.light, s.below(line))
-        snow = s.below(line) * (1 - s.below(line * 0 + base - amp * (0.62 - 0.2 * k) + 0.02 * torch.sin(s.x * 40)))
+        snow = s.below(line) * (
+            1 - s.below(line * 0 + base - amp * (0.62 - 0.2 * k) + 0.02 * torch.sin(s.x * 40))
+        )
         sky = _mix(sky, torch.full_like(rock, 0.97) * s.light, snow)
-    return _land(s, sky, s.waves(0.72, 0.03, 40, 2), s.colour(0.30, 0.50, 0.30, 8), s.colour(0.42, 0.60, 0.38, 8))
+    return _land(
+        s, sky, s.waves(0.72, 0.03, 40, 2), s.colour(0.30, 0.50, 0.30, 8), s.colour(0.42, 0.60, 0.38, 8)
+    )
 
 
 def _city(s: _Scene, sky: torch.Tensor) -> torch.Tensor:
@@ -436,26 +500,48 @@ def _city(s: _Scene, sky: torch.Tensor) -> torch.Tensor:
 
 
 def _village(s: _Scene, sky: torch.Tensor) -> torch.Tensor:
-    sky = _land(s, sky, s.waves(0.54, 0.05, 30, 2), s.colour(0.42, 0.62, 0.45, 2), s.colour(0.52, 0.70, 0.52, 2))
+    sky = _land(
+        s, sky, s.waves(0.54, 0.05, 30, 2), s.colour(0.42, 0.62, 0.45, 2), s.colour(0.52, 0.70, 0.52, 2)
+    )
     for k in range(4):
         cx = s.aspect * ((k + 0.25 + 0.5 * s.r(10 + k)) / 4)
         half, top = 0.07 + 0.03 * s.r(14 + k), 0.53 + 0.03 * s.r(18 + k)
-        wall = ((s.x - cx).abs() < half).float() * s.below(torch.full_like(s.x, 0) + top) * (1 - s.below(torch.full_like(s.x, 0.70)))
+        wall = (
+            ((s.x - cx).abs() < half).float()
+            * s.below(torch.full_like(s.x, 0) + top)
+            * (1 - s.below(torch.full_like(s.x, 0.70)))
+        )
         sky = _mix(sky, s.colour(0.95, 0.88, 0.76, 22 + k, 0.16) * s.light, wall)
         slope = top - (half * 1.25 - (s.x - cx).abs()) * 0.85
-        roof = s.below(slope) * (1 - s.below(torch.full_like(s.x, 0) + top)) * ((s.x - cx).abs() < half * 1.25).float()
+        roof = (
+            s.below(slope)
+            * (1 - s.below(torch.full_like(s.x, 0) + top))
+            * ((s.x - cx).abs() < half * 1.25).float()
+        )
         sky = _mix(sky, s.colour(0.76, 0.34, 0.26, 26 + k, 0.20) * s.light, roof)
         glow = _constant((1.0, 0.85, 0.45), s.device)[None, :, None, None]
         window = ((s.x - cx).abs() < 0.018).float() * ((s.y - top - 0.06).abs() < 0.02).float()
-        sky = _mix(sky, torch.where(s.night > 0, glow, s.colour(0.50, 0.66, 0.80, 30, 0.05) * s.light), window)
-    sky = _land(s, sky, s.waves(0.69, 0.012, 36, 2), s.colour(0.40, 0.62, 0.30, 6), s.colour(0.52, 0.70, 0.38, 6))
-    path = ((s.x - s.aspect * 0.5 - 0.06 * torch.sin(s.y * 9 + s.r(7) * 6)).abs() < 0.03 + (s.y - 0.69) * 0.45).float()
-    return _mix(sky, s.colour(0.85, 0.74, 0.56, 8, 0.05) * s.light, path * s.below(torch.full_like(s.x, 0.70)))
+        sky = _mix(
+            sky, torch.where(s.night > 0, glow, s.colour(0.50, 0.66, 0.80, 30, 0.05) * s.light), window
+        )
+    sky = _land(
+        s, sky, s.waves(0.69, 0.012, 36, 2), s.colour(0.40, 0.62, 0.30, 6), s.colour(0.52, 0.70, 0.38, 6)
+    )
+    path = (
+        (s.x - s.aspect * 0.5 - 0.06 * torch.sin(s.y * 9 + s.r(7) * 6)).abs() < 0.03 + (s.y - 0.69) * 0.45
+    ).float()
+    return _mix(
+        sky, s.colour(0.85, 0.74, 0.56, 8, 0.05) * s.light, path * s.below(torch.full_like(s.x, 0.70))
+    )
 
 
 def _river(s: _Scene, sky: torch.Tensor) -> torch.Tensor:
-    sky = _land(s, sky, s.waves(0.56, 0.04, 30, 3), s.colour(0.34, 0.58, 0.34, 2), s.colour(0.46, 0.68, 0.42, 2))
-    bank = _land(s, sky, torch.full_like(s.x, 0.63), s.colour(0.36, 0.60, 0.28, 5), s.colour(0.48, 0.72, 0.36, 5))
+    sky = _land(
+        s, sky, s.waves(0.56, 0.04, 30, 3), s.colour(0.34, 0.58, 0.34, 2), s.colour(0.46, 0.68, 0.42, 2)
+    )
+    bank = _land(
+        s, sky, torch.full_like(s.x, 0.63), s.colour(0.36, 0.60, 0.28, 5), s.colour(0.48, 0.72, 0.36, 5)
+    )
     middle = s.aspect * (0.5 + 0.16 * torch.sin(s.y * 7 + s.r(3) * 6))
     half = 0.05 + (s.y - 0.63).clamp(0, 1) * 1.05
     stream = ((half - (s.x - middle).abs()) / s.edge + 0.5).clamp(0, 1) * s.below(torch.full_like(s.x, 0.63))
@@ -470,14 +556,22 @@ def _farm(s: _Scene, sky: torch.Tensor) -> torch.Tensor:
     furrow = (torch.sin(spread * 9 + s.r(3) * 6) > 0.25).float() * s.below(line + 0.01)
     field = _mix(field, s.colour(0.62, 0.46, 0.22, 6, 0.05) * s.light, furrow * 0.75)
     post = s.x / 0.09 - torch.floor(s.x / 0.09)
-    fence = ((post < 0.16).float() * s.below(line - 0.05) + s.below(line - 0.038) * (1 - s.below(line - 0.026))).clamp(0, 1)
+    fence = (
+        (post < 0.16).float() * s.below(line - 0.05) + s.below(line - 0.038) * (1 - s.below(line - 0.026))
+    ).clamp(0, 1)
     fence = fence * (1 - s.below(line + 0.012))
     return _mix(field, s.colour(0.97, 0.95, 0.90, 8, 0.04) * s.light, fence)
 
 
 def _garden(s: _Scene, sky: torch.Tensor) -> torch.Tensor:
     bumps = 0.03 * torch.sin(2 * math.pi * (4.5 * s.x + s.r(4))).abs()
-    sky = _land(s, sky, s.waves(0.56, 0.012, 30, 2) - bumps, s.colour(0.16, 0.42, 0.20, 2), s.colour(0.24, 0.54, 0.26, 2))
+    sky = _land(
+        s,
+        sky,
+        s.waves(0.56, 0.012, 30, 2) - bumps,
+        s.colour(0.16, 0.42, 0.20, 2),
+        s.colour(0.24, 0.54, 0.26, 2),
+    )
     line = torch.full_like(s.x, 0.66)
     lawn = _land(s, sky, line, s.colour(0.36, 0.70, 0.30, 5), s.colour(0.50, 0.80, 0.42, 5))
     petals = ((0.93, 0.30, 0.42), (0.98, 0.76, 0.26), (0.72, 0.45, 0.88), (1.0, 1.0, 1.0))
@@ -499,7 +593,9 @@ def _room(s: _Scene, sky: torch.Tensor) -> torch.Tensor:
     floor = s.colour(0.66, 0.46, 0.30, 8, 0.12)
     board = torch.sin((s.x - s.aspect / 2) / (s.y - 0.45).clamp(min=0.05) * 12)
     picture = _mix(picture, (floor - 0.04 * (board > 0.9).float()) * lamp, s.below(line))
-    picture = _mix(picture, torch.full_like(picture, 0.95) * lamp, s.below(line - 0.025) * (1 - s.below(line)))
+    picture = _mix(
+        picture, torch.full_like(picture, 0.95) * lamp, s.below(line - 0.025) * (1 - s.below(line))
+    )
     rug = (((s.x - s.aspect / 2) / 0.42) ** 2 + ((s.y - 0.88) / 0.085) ** 2 < 1).float()
     return _mix(picture, s.colour(0.72, 0.36, 0.40, 9, 0.5) * lamp, rug)
 
@@ -512,13 +608,16 @@ def _space(s: _Scene, sky: torch.Tensor) -> torch.Tensor:
         dark = _mix(dark, torch.ones_like(dark), (s.noise(cell, 6) > share).float() * 0.9)
     cx, cy, radius = s.aspect * s.r(8), 0.12 + 0.3 * s.r(9), 0.07 + 0.10 * s.r(10)
     ball = s.colour(0.75, 0.50, 0.45, 11, 0.7)
-    shade = (1 - 0.55 * (((s.x - cx) + (s.y - cy)) / radius * 0.7 + 0.4).clamp(0, 1))
+    shade = 1 - 0.55 * (((s.x - cx) + (s.y - cy)) / radius * 0.7 + 0.4).clamp(0, 1)
     return _mix(dark, ball * shade, s.disc(cx, cy, radius))
 
 
 def _open_sky(s: _Scene, sky: torch.Tensor) -> torch.Tensor:
     white = torch.where(s.night > 0, 0.42, 0.97) * _constant(SPRITE_LIGHT, s.device)[s.time][:, :, None, None]
-    bumps = 0.05 * torch.sin(2 * math.pi * (1.9 * s.x + s.r(33))).abs() + 0.03 * torch.sin(2 * math.pi * (3.7 * s.x + s.r(34))).abs()
+    bumps = (
+        0.05 * torch.sin(2 * math.pi * (1.9 * s.x + s.r(33))).abs()
+        + 0.03 * torch.sin(2 * math.pi * (3.7 * s.x + s.r(34))).abs()
+    )
     return _mix(sky, white, ((s.y - (0.93 - bumps)) / (s.edge * 6) + 0.5).clamp(0, 1) * 0.92)
 
 
@@ -556,5 +655,9 @@ def _snow(s: _Scene, canvas: torch.Tensor) -> torch.Tensor:
 
 def _fog(s: _Scene, canvas: torch.Tensor) -> torch.Tensor:
     mist = torch.where(s.night > 0, 0.42, 0.90) * torch.ones(1, 3, 1, 1, device=s.device)
-    band = 0.26 + 0.36 * torch.exp(-(((s.y - 0.58) / 0.22) ** 2)) + 0.07 * torch.sin(s.x * 5 + s.y * 9 + 6 * s.r(41))
+    band = (
+        0.26
+        + 0.36 * torch.exp(-(((s.y - 0.58) / 0.22) ** 2))
+        + 0.07 * torch.sin(s.x * 5 + s.y * 9 + 6 * s.r(41))
+    )
     return _mix(canvas, mist, band.clamp(0, 0.85))

@@ -1,7 +1,7 @@
 """Fetch the openly licensed drawings by package name and keep the ones that the lexicon names.
 
-    python -m pocket.data.fetch build/sources            # needs npm on the PATH
-    python -m pocket.data.fetch build/sources --from DIR # packages already unpacked in DIR
+python -m pocket.data.fetch build/sources            # needs npm on the PATH
+python -m pocket.data.fetch build/sources --from DIR # packages already unpacked in DIR
 """
 
 from __future__ import annotations
@@ -29,9 +29,16 @@ PACKAGES = {  # npm package -> version; licences in pocket/LICENSES.md
 def download(folder: Path) -> None:
     """`npm pack` each package into `folder` and unpack it beside."""
     if shutil.which("npm") is None:
-        raise SystemExit("npm is not on the PATH: install Node.js, or unpack the packages yourself and use --from.")
+        raise SystemExit(
+            "npm is not on the PATH: install Node.js, or unpack the packages yourself and use --from."
+        )
     for name, version in PACKAGES.items():
-        subprocess.run(["npm", "pack", "--silent", f"{name}@{version}"], cwd=folder, check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(
+            ["npm", "pack", "--silent", f"{name}@{version}"],
+            cwd=folder,
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
     for archive in folder.glob("*.tgz"):
         with tarfile.open(archive) as tar:
             tar.extractall(folder / archive.stem, filter="data")

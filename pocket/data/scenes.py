@@ -98,14 +98,18 @@ class SceneSampler:
         if len(subjects) == 2:
             positions = rng.choice((["left", "right"], ["right", "left"]))
         else:
-            positions = [rng.choice(sides) if count == 1 and framing != "close" and rng.random() < 0.5 else None]
+            positions = [
+                rng.choice(sides) if count == 1 and framing != "close" and rng.random() < 0.5 else None
+            ]
         return Scene(
             subjects=tuple(
                 Subject(concept=c.id, count=count, position=p, colour=self._colour(rng, c))
                 for c, p in zip(subjects, positions, strict=True)
             ),
             place=place,
-            background=("white" if rng.random() < 0.5 else rng.choice(sorted(self.colours))) if plain else "white",
+            background=("white" if rng.random() < 0.5 else rng.choice(sorted(self.colours)))
+            if plain
+            else "white",
             time="day" if plain else rng.choice(TIMES),
             weather="clear" if plain or rng.random() < 0.5 else rng.choice(WEATHERS),
             look=look,
@@ -121,13 +125,25 @@ class SceneSampler:
         return concept
 
     def _colour(self, rng: random.Random, concept: Concept) -> str | None:
-        paintable = concept.kind in {"vehicle", "object", "clothes", "toy", "furniture", "sport", "tool", "instrument", "building"}
+        paintable = concept.kind in {
+            "vehicle",
+            "object",
+            "clothes",
+            "toy",
+            "furniture",
+            "sport",
+            "tool",
+            "instrument",
+            "building",
+        }
         return rng.choice(sorted(self.colours)) if rng.random() < (0.15 if paintable else 0.03) else None
 
     def layout(self, scenes: list[Scene], rng: random.Random, aspect: float) -> Layout:
         """`aspect` is width / height; one layout row a scene, with `subject` the number of the main concept."""
         out = empty_layout(len(scenes))
-        out.numbers[:] = np.random.default_rng(rng.getrandbits(63)).random(out.numbers.shape, dtype=np.float32)
+        out.numbers[:] = np.random.default_rng(rng.getrandbits(63)).random(
+            out.numbers.shape, dtype=np.float32
+        )
         for row, scene in enumerate(scenes):
             out.subject[row] = self.number[scene.subjects[0].concept]
             out.place[row] = PLACES.index(scene.place) if scene.place else -1
@@ -139,7 +155,9 @@ class SceneSampler:
             self._stand(out, row, slot, scene, rng, aspect)
         return out
 
-    def _put(self, out: Layout, row: int, slot: int, concept: str, look: str, box: tuple[float, ...], shadow: float) -> int:
+    def _put(
+        self, out: Layout, row: int, slot: int, concept: str, look: str, box: tuple[float, ...], shadow: float
+    ) -> int:
         sprite = self.sprites.index.get((concept, look))
         if sprite is None or slot >= LAYERS:
             return slot
@@ -159,11 +177,15 @@ class SceneSampler:
             slot = self._put(out, row, slot, rng.choice(ids), scene.look, box, 0.25)
         return slot
 
-    def _stand(self, out: Layout, row: int, slot: int, scene: Scene, rng: random.Random, aspect: float) -> None:
+    def _stand(
+        self, out: Layout, row: int, slot: int, scene: Scene, rng: random.Random, aspect: float
+    ) -> None:
         low, high = HEIGHTS[scene.framing]
         crowd = sum(subject.count for subject in scene.subjects)
         narrow = min(1.0, aspect)  # in an upright picture the width is what limits
-        size = rng.uniform(low, high) * (0.86 if crowd == 2 else 0.68 if crowd == 3 else 1.0) * max(narrow, 0.7)
+        size = (
+            rng.uniform(low, high) * (0.86 if crowd == 2 else 0.68 if crowd == 3 else 1.0) * max(narrow, 0.7)
+        )
         size = min(size, 0.95 * aspect / crowd)
         for subject in scene.subjects:
             centre = CENTRES[subject.position] if subject.position else 0.5
@@ -182,7 +204,9 @@ class SceneSampler:
                 if slot > before and subject.colour:
                     out.tint[row, before] = (*self.colours[subject.colour], 0.9)
 
-    def _footing(self, concept: Concept, place: str | None, size: float, rng: random.Random) -> tuple[float, float]:
+    def _footing(
+        self, concept: Concept, place: str | None, size: float, rng: random.Random
+    ) -> tuple[float, float]:
         """(y of the feet, darkness of the shadow)."""
         if place is None:
             return 0.5 + size / 2 + rng.uniform(-0.04, 0.04), 0.0

@@ -1,6 +1,6 @@
 """Sprites: every concept in every look, drawn once from its SVG into one array.
 
-    python -m pocket.data.sprites build/sources build/sprites.npz
+python -m pocket.data.sprites build/sources build/sprites.npz
 """
 
 from __future__ import annotations
@@ -38,7 +38,9 @@ def draw(svg: str) -> np.ndarray:
         raise ValueError("an empty drawing")
     part = big.crop(box)
     scale = (SIZE - 2) / max(part.size)
-    part = part.resize((max(1, round(part.width * scale)), max(1, round(part.height * scale))), Image.Resampling.LANCZOS)
+    part = part.resize(
+        (max(1, round(part.width * scale)), max(1, round(part.height * scale))), Image.Resampling.LANCZOS
+    )
     canvas = Image.new("RGBA", (SIZE, SIZE))
     canvas.paste(part, ((SIZE - part.width) // 2, SIZE - 1 - part.height))
     rgba = np.asarray(canvas, dtype=np.float32)

@@ -23,7 +23,6 @@ from pocket.data.sprites import load
 from pocket.train.common import GraphedStep, Log, adamw, feed, ids_of, save_shards, schedule, seed_all
 from pocket.train.nets import build_clip, build_judge
 
-
 LONGEST = 40
 """Captions have at most 33 tokens; attention over padding is wasted."""
 END = 1
@@ -34,7 +33,9 @@ def embed_image(model: CLIPModel, pixels: Tensor) -> Tensor:
     """pixels (B, 3, H, W) in 0..1, any size; unit vectors (B, P)."""
     size = model.config.vision_config.image_size
     if pixels.shape[-2:] != (size, size):
-        pixels = F.interpolate(pixels, size=(size, size), mode="bilinear", antialias=True, align_corners=False)
+        pixels = F.interpolate(
+            pixels, size=(size, size), mode="bilinear", antialias=True, align_corners=False
+        )
     pooled = model.vision_model(pixel_values=pixels * 2 - 1).pooler_output
     return F.normalize(model.visual_projection(pooled).float(), dim=-1)
 
@@ -51,14 +52,18 @@ def contrast(a: Tensor, b: Tensor, scale: Tensor) -> Tensor:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--which", choices=("pocket", "judge"), required=True)
     parser.add_argument("--sprites", type=Path, required=True)
     parser.add_argument("--tokenizer", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seconds", type=float, default=90)
     parser.add_argument("--batch", type=int, default=1024)
-    parser.add_argument("--chunk", type=int, default=4096, help="pictures drawn at a time, a multiple of the batch")
+    parser.add_argument(
+        "--chunk", type=int, default=4096, help="pictures drawn at a time, a multiple of the batch"
+    )
     parser.add_argument("--lr", type=float, default=1e-3)
     parser.add_argument("--seed", type=int, default=None, help="default: 2 for pocket, 77 for the judge")
     parser.add_argument("--workers", type=int, default=14)
@@ -91,7 +96,11 @@ def main() -> None:
             image_names = head(image).float()
             text_names = head(torch.stack([first, second])).float()
         scale = model.logit_scale.exp().clamp(max=100)
-        pair = contrast(image, first, scale) + contrast(image, second, scale) + 0.3 * contrast(first, second, scale)
+        pair = (
+            contrast(image, first, scale)
+            + contrast(image, second, scale)
+            + 0.3 * contrast(first, second, scale)
+        )
         naming = F.cross_entropy(20 * image_names, subject)
         loss = pair + naming + 0.3 * F.cross_entropy(20 * text_names.flatten(0, 1), subject.repeat(2))
         loss.backward()
@@ -112,7 +121,9 @@ def main() -> None:
     while time.perf_counter() - start < args.seconds:
         layout, both = log.next(batches)
         chunk = painter.draw(layout, args.size, args.size)
-        chunk = F.interpolate(chunk, size=(picture, picture), mode="bilinear", antialias=True, align_corners=False)
+        chunk = F.interpolate(
+            chunk, size=(picture, picture), mode="bilinear", antialias=True, align_corners=False
+        )
         ids = both[..., :LONGEST].to(device).long()
         subject = torch.from_numpy(layout.subject).to(device)
         for at in range(0, len(chunk), args.batch):
@@ -130,7 +141,9 @@ def main() -> None:
 
 
 @torch.no_grad()
-def evaluate(model: CLIPModel, painter: Painter, sprites, tokenizer: CLIPTokenizer, log: Log, size: int) -> None:
+def evaluate(
+    model: CLIPModel, painter: Painter, sprites, tokenizer: CLIPTokenizer, log: Log, size: int
+) -> None:
     """Naming the main subject of held-out scenes among all concepts, by words, in both languages."""
     model.eval()
     device = painter.device
@@ -141,7 +154,9 @@ def evaluate(model: CLIPModel, painter: Painter, sprites, tokenizer: CLIPTokeniz
     pictures = torch.cat([embed_image(model, part) for part in painter.draw(layout, size, size).split(128)])
     subject = torch.from_numpy(layout.subject).to(device)
     for lang in ("en", "ko"):
-        words = embed_text(model, ids_of(tokenizer, [getattr(c, lang) for c in sampler.concepts]).to(device).long())
+        words = embed_text(
+            model, ids_of(tokenizer, [getattr(c, lang) for c in sampler.concepts]).to(device).long()
+        )
         ranks = (pictures @ words.T).argsort(-1, descending=True)
         known = subject >= 0
         scores[f"top1_{lang}"] = float((ranks[known, 0] == subject[known]).float().mean())

@@ -33,7 +33,13 @@ class SceneFeed(IterableDataset):
     """
 
     def __init__(
-        self, sampler: SceneSampler, batch: int, aspect: float, seed: int, tokenizer: Path | None, languages: int
+        self,
+        sampler: SceneSampler,
+        batch: int,
+        aspect: float,
+        seed: int,
+        tokenizer: Path | None,
+        languages: int,
     ) -> None:
         self.sampler, self.batch, self.aspect, self.seed = sampler, batch, aspect, seed
         self.languages = languages if tokenizer else 0
@@ -60,7 +66,9 @@ class SceneFeed(IterableDataset):
 
 def ids_of(tokenizer: CLIPTokenizer, texts: list[str]) -> Tensor:
     """(B, 77) int16; END pads, as the model expects."""
-    rows = tokenizer(texts, truncation=True, max_length=TEXT_LENGTH, padding="max_length", return_tensors="pt")
+    rows = tokenizer(
+        texts, truncation=True, max_length=TEXT_LENGTH, padding="max_length", return_tensors="pt"
+    )
     return rows["input_ids"].to(torch.int16)
 
 
@@ -74,7 +82,9 @@ def feed(
     languages: int = 2,
 ) -> Iterator[tuple[Layout, Tensor]]:
     dataset = SceneFeed(sampler, batch, aspect, seed, tokenizer, languages)
-    return iter(DataLoader(dataset, batch_size=None, num_workers=workers, prefetch_factor=4 if workers else None))
+    return iter(
+        DataLoader(dataset, batch_size=None, num_workers=workers, prefetch_factor=4 if workers else None)
+    )
 
 
 class GraphedStep:
@@ -114,12 +124,16 @@ class GraphedStep:
         return self.outputs
 
 
-def adamw(parameters: list[nn.Parameter], lr: float, betas: tuple[float, float], decay: float) -> torch.optim.AdamW:
+def adamw(
+    parameters: list[nn.Parameter], lr: float, betas: tuple[float, float], decay: float
+) -> torch.optim.AdamW:
     """AdamW whose rate is a tensor on the device, so that a captured step follows the schedule."""
     device = parameters[0].device
     cuda = device.type == "cuda"
     rate = torch.tensor(lr, device=device)
-    return torch.optim.AdamW(parameters, lr=rate, betas=betas, weight_decay=decay, fused=cuda, capturable=cuda)
+    return torch.optim.AdamW(
+        parameters, lr=rate, betas=betas, weight_decay=decay, fused=cuda, capturable=cuda
+    )
 
 
 class Average:
@@ -137,7 +151,9 @@ class Average:
         decay = min(self.decay**self.every, self.steps / (80 + self.steps))
         state = model.state_dict()
         floating = [k for k, v in self.shadow.items() if v.is_floating_point()]
-        torch._foreach_lerp_([self.shadow[k] for k in floating], [state[k].float() for k in floating], 1 - decay)
+        torch._foreach_lerp_(
+            [self.shadow[k] for k in floating], [state[k].float() for k in floating], 1 - decay
+        )
 
 
 def schedule(step: int, total: int, warmup: int, hold: float = 0.0) -> float:
@@ -178,7 +194,12 @@ class Log:
         values = {name: round(float(loss.detach()), 5) for name, loss in losses.items()}
         now = time.perf_counter()
         rate = self.pictures / (now - self.last)
-        facts: dict[str, object] = {"step": step, **values, "per_s": round(rate), "wait": round(self.waited / (now - self.last), 2)}
+        facts: dict[str, object] = {
+            "step": step,
+            **values,
+            "per_s": round(rate),
+            "wait": round(self.waited / (now - self.last), 2),
+        }
         if self.flops:
             facts["mfu"] = round(rate * self.flops / H100_BF16_FLOPS, 3)
         self.note(**facts)
@@ -188,7 +209,13 @@ class Log:
 def save_state(state: dict[str, Tensor], path: Path, dtype: torch.dtype = torch.float16) -> None:
     """Atomically, so that a kill leaves the last good file."""
     temporary = path.with_suffix(".tmp")
-    save_file({k: v.detach().to("cpu", dtype if v.is_floating_point() else v.dtype).contiguous() for k, v in state.items()}, temporary)
+    save_file(
+        {
+            k: v.detach().to("cpu", dtype if v.is_floating_point() else v.dtype).contiguous()
+            for k, v in state.items()
+        },
+        temporary,
+    )
     temporary.replace(path)
 
 
@@ -197,7 +224,9 @@ def save_shards(state: dict[str, Tensor], folder: Path, name: str, limit: int = 
     part: dict[str, Tensor] = {}
     size = number = 0
     for key, value in state.items():
-        value = value.detach().to("cpu", torch.float16 if value.is_floating_point() else value.dtype).contiguous()
+        value = (
+            value.detach().to("cpu", torch.float16 if value.is_floating_point() else value.dtype).contiguous()
+        )
         if part and size + value.nbytes > limit:
             save_file(part, folder / f"{name}-{number}.safetensors")
             part, size, number = {}, 0, number + 1

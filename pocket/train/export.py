@@ -1,6 +1,6 @@
 """Assemble trained shards into the folder that Jogak ships, and draw a contact sheet with stock diffusers.
 
-    python -m pocket.train.export --build build --out src/jogak/models/weights --sheet build/sheet.jpg
+python -m pocket.train.export --build build --out src/jogak/models/weights --sheet build/sheet.jpg
 """
 
 from __future__ import annotations
@@ -53,7 +53,12 @@ def draw_sheet(folder: Path, path: Path, steps: int = 20, guidance: float = 4.0)
     for at in range(0, len(SHEET), 8):
         seeds = [torch.Generator("cpu").manual_seed(at + k) for k in range(len(SHEET[at : at + 8]))]
         pictures += pipe(
-            list(SHEET[at : at + 8]), num_inference_steps=steps, guidance_scale=guidance, height=256, width=256, generator=seeds
+            list(SHEET[at : at + 8]),
+            num_inference_steps=steps,
+            guidance_scale=guidance,
+            height=256,
+            width=256,
+            generator=seeds,
         ).images
     columns = 6
     sheet = Image.new("RGB", (columns * 256, -(-len(pictures) // columns) * 272), "white")
@@ -66,7 +71,9 @@ def draw_sheet(folder: Path, path: Path, steps: int = 20, guidance: float = 4.0)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--build", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--sheet", type=Path)

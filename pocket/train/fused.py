@@ -18,8 +18,9 @@ except ImportError:  # CPU machines carry no Triton: the twin below is used
     triton = None
 
 
-
-def group_norm_reference(x: Tensor, weight: Tensor, bias: Tensor, groups: int, eps: float, silu: bool) -> Tensor:
+def group_norm_reference(
+    x: Tensor, weight: Tensor, bias: Tensor, groups: int, eps: float, silu: bool
+) -> Tensor:
     """The twin: what the kernels compute."""
     y = F.group_norm(x, groups, weight.to(x.dtype), bias.to(x.dtype), eps)
     return F.silu(y) if silu else y
@@ -36,7 +37,9 @@ if triton is not None:
         for start in range(0, PER, BP):
             p = chunk * PER + start + tl.arange(0, BP)
             mask = (p[:, None] < pixels) & (c[None, :] < channels)
-            v = tl.load(x + n * pixels * channels + p[:, None] * channels + c[None, :], mask, 0.0).to(tl.float32)
+            v = tl.load(x + n * pixels * channels + p[:, None] * channels + c[None, :], mask, 0.0).to(
+                tl.float32
+            )
             s1 += tl.sum(v, 0)
             s2 += tl.sum(v * v, 0)
         tl.atomic_add(out + n * 2 * channels + c, s1, c < channels)
@@ -50,14 +53,26 @@ if triton is not None:
         mask = (p[:, None] < pixels) & (c[None, :] < channels)
         at = n * pixels * channels + p[:, None] * channels + c[None, :]
         v = tl.load(x + at, mask, 0.0).to(tl.float32)
-        z = v * tl.load(a + n * channels + c, c < channels, 0.0) + tl.load(b + n * channels + c, c < channels, 0.0)
+        z = v * tl.load(a + n * channels + c, c < channels, 0.0) + tl.load(
+            b + n * channels + c, c < channels, 0.0
+        )
         if SILU:
             z = z * tl.sigmoid(z)
         tl.store(y + at, z.to(y.dtype.element_ty), mask)
 
     @triton.jit
     def _grad_sums(
-        x, dy, a, b, out, pixels, channels, SILU: tl.constexpr, PER: tl.constexpr, BP: tl.constexpr, BC: tl.constexpr
+        x,
+        dy,
+        a,
+        b,
+        out,
+        pixels,
+        channels,
+        SILU: tl.constexpr,
+        PER: tl.constexpr,
+        BP: tl.constexpr,
+        BC: tl.constexpr,
     ):
         n, chunk = tl.program_id(0).to(tl.int64), tl.program_id(1)
         c = tl.arange(0, BC)

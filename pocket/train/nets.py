@@ -66,7 +66,9 @@ def build_unet(widths: tuple[int, int, int] = (96, 192, 320), layers: int = 2) -
         block_out_channels=widths,
         layers_per_block=layers,
         cross_attention_dim=TEXT_WIDTH,
-        attention_head_dim=tuple(max(1, width // 64) for width in widths),  # diffusers' name; it means heads, 64 channels each
+        attention_head_dim=tuple(
+            max(1, width // 64) for width in widths
+        ),  # diffusers' name; it means heads, 64 channels each
         norm_num_groups=32,
         use_linear_projection=True,
     )
@@ -102,13 +104,17 @@ def _vision_config(layers: int, width: int, projection: int, size: int, patch: i
 def build_clip() -> CLIPModel:
     """Pocket's own towers: its text tower conditions the UNet, its vision tower is IP-Adapter's eye."""
     text, vision = _text_config(6, TEXT_WIDTH, 256), _vision_config(6, 320, 256, 128, 16)
-    return CLIPModel(CLIPConfig(text_config=text.to_dict(), vision_config=vision.to_dict(), projection_dim=256))
+    return CLIPModel(
+        CLIPConfig(text_config=text.to_dict(), vision_config=vision.to_dict(), projection_dim=256)
+    )
 
 
 def build_judge() -> CLIPModel:
     """The judging CLIP: other widths, other patches, another seed; it never trains anything."""
     text, vision = _text_config(4, 256, 192), _vision_config(6, 256, 192, 144, 16)
-    return CLIPModel(CLIPConfig(text_config=text.to_dict(), vision_config=vision.to_dict(), projection_dim=192))
+    return CLIPModel(
+        CLIPConfig(text_config=text.to_dict(), vision_config=vision.to_dict(), projection_dim=192)
+    )
 
 
 def build_text() -> CLIPTextModel:

@@ -1,6 +1,6 @@
 """A byte-level BPE of CLIP's kind, trained on our own Korean and English captions.
 
-    python -m pocket.train.tokenizer build/sources build/tokenizer
+python -m pocket.train.tokenizer build/sources build/tokenizer
 """
 
 from __future__ import annotations
@@ -52,7 +52,9 @@ def train(captions: Iterable[str], folder: Path, size: int = VOCABULARY) -> None
         if f"{byte}</w>" not in vocab:
             vocab[f"{byte}</w>"] = len(vocab)
     if len(vocab) > size:
-        raise ValueError(f"the vocabulary has {len(vocab)} entries, the model {size}: train with a smaller size")
+        raise ValueError(
+            f"the vocabulary has {len(vocab)} entries, the model {size}: train with a smaller size"
+        )
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "vocab.json").write_text(json.dumps(vocab, ensure_ascii=False))
     merges = [" ".join(m) if isinstance(m, list) else m for m in model["merges"]]
@@ -71,7 +73,9 @@ def train(captions: Iterable[str], folder: Path, size: int = VOCABULARY) -> None
 def sample_captions(sources: Path, count: int) -> Iterable[str]:
     """Captions of random scenes, half of them Korean."""
     rows = load_sources(sources)
-    nothing = Sprites(np.zeros((0, 4, 1, 1), np.uint8), {(concept, look): i for i, (concept, look, _) in enumerate(rows)})
+    nothing = Sprites(
+        np.zeros((0, 4, 1, 1), np.uint8), {(concept, look): i for i, (concept, look, _) in enumerate(rows)}
+    )
     sampler, rng = SceneSampler(nothing), random.Random(1)
     for i in range(count):
         yield caption(sampler.scene(rng), "ko" if i % 2 else "en", rng)

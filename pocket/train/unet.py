@@ -24,7 +24,18 @@ from transformers import CLIPTokenizer
 from pocket.data.compose import Layout, Painter
 from pocket.data.scenes import SceneSampler
 from pocket.data.sprites import load
-from pocket.train.common import Average, GraphedStep, Log, adamw, feed, ids_of, load_shards, save_shards, schedule, seed_all
+from pocket.train.common import (
+    Average,
+    GraphedStep,
+    Log,
+    adamw,
+    feed,
+    ids_of,
+    load_shards,
+    save_shards,
+    schedule,
+    seed_all,
+)
 from pocket.train.fused import fuse
 from pocket.train.nets import SCHEDULER, TEXT_LENGTH, build_text, build_unet, build_vae, load_text
 
@@ -86,17 +97,29 @@ def loss_of(unet: nn.Module, latents: Tensor, context: Tensor, alphas: Tensor) -
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     for name in ("--sprites", "--tokenizer", "--vae", "--clip", "--out"):
         parser.add_argument(name, type=Path, required=True)
-    parser.add_argument("--seconds", type=float, required=True, help="training time, cache filling not counted")
+    parser.add_argument(
+        "--seconds", type=float, required=True, help="training time, cache filling not counted"
+    )
     parser.add_argument("--stages", default="256x256:1", help="WIDTHxHEIGHT:share of the time, in order")
     parser.add_argument("--count", type=int, default=61_440, help="pictures in each stage's cache")
-    parser.add_argument("--refresh", type=int, default=24, help="steps between renewals of a part of the cache")
-    parser.add_argument("--batch", type=int, default=512, help="at 256x256; smaller pictures come in larger batches")
+    parser.add_argument(
+        "--refresh", type=int, default=24, help="steps between renewals of a part of the cache"
+    )
+    parser.add_argument(
+        "--batch", type=int, default=512, help="at 256x256; smaller pictures come in larger batches"
+    )
     parser.add_argument("--lr", type=float, default=5e-4)
-    parser.add_argument("--from", dest="start", type=float, default=0.0, help="where on the schedule this run starts")
-    parser.add_argument("--to", dest="end", type=float, default=1.0, help="where on the schedule this run ends")
+    parser.add_argument(
+        "--from", dest="start", type=float, default=0.0, help="where on the schedule this run starts"
+    )
+    parser.add_argument(
+        "--to", dest="end", type=float, default=1.0, help="where on the schedule this run ends"
+    )
     parser.add_argument("--hold", type=float, default=0.5, help="share of the schedule at full rate")
     parser.add_argument("--plain", type=float, default=0.4, help="share of pictures on a plain ground")
     parser.add_argument("--init", type=Path, help="folder of an earlier run's unet shards")
@@ -134,7 +157,9 @@ def main() -> None:
         average.shadow, average.steps = saved["average"], saved["steps"]
         optimizer.load_state_dict(saved["optimizer"])
     log = Log(args.out / "log.jsonl", every=50)
-    log.note(recipe={k: str(v) for k, v in vars(args).items()}, resumed=bool(state.exists() and args.start > 0))
+    log.note(
+        recipe={k: str(v) for k, v in vars(args).items()}, resumed=bool(state.exists() and args.start > 0)
+    )
     empty = ids_of(tokenizer, [""]).to(device).long()
 
     def train(latents: Tensor, context: Tensor) -> tuple[Tensor]:
@@ -173,11 +198,15 @@ def main() -> None:
         began, span, step = time.perf_counter(), args.seconds * float(share), 0
         while (spent := time.perf_counter() - began) < span:
             at = args.start + (args.end - args.start) * (done + spent) / args.seconds
-            optimizer.param_groups[0]["lr"].fill_(args.lr * schedule(int(at * 100_000), 100_000, 1500, args.hold))
+            optimizer.param_groups[0]["lr"].fill_(
+                args.lr * schedule(int(at * 100_000), 100_000, 1500, args.hold)
+            )
             (loss,) = captured(*batch_of(batch))
             average.update(unet)
             if step % 200 == 0 and not torch.isfinite(loss):
-                raise RuntimeError(f"the loss is not finite at step {step} of stage {stage}; the last stage's weights are kept")
+                raise RuntimeError(
+                    f"the loss is not finite at step {step} of stage {stage}; the last stage's weights are kept"
+                )
             log.step(step, batch, loss=loss)
             step += 1
             if step % args.refresh == 0:
@@ -188,10 +217,17 @@ def main() -> None:
         save_shards(average.shadow, args.out, "unet")  # after each stage: a later one may fail
         del cache, batches, captured
     torch.save(
-        {"unet": unet.state_dict(), "average": average.shadow, "steps": average.steps, "optimizer": optimizer.state_dict()},
+        {
+            "unet": unet.state_dict(),
+            "average": average.shadow,
+            "steps": average.steps,
+            "optimizer": optimizer.state_dict(),
+        },
         state,
     )
-    log.note(saved=True, peak_gib=round(torch.cuda.max_memory_allocated() / 2**30, 1) if device == "cuda" else 0)
+    log.note(
+        saved=True, peak_gib=round(torch.cuda.max_memory_allocated() / 2**30, 1) if device == "cuda" else 0
+    )
 
 
 if __name__ == "__main__":

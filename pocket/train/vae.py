@@ -22,7 +22,17 @@ from torch import Tensor
 from pocket.data.compose import Painter
 from pocket.data.scenes import SceneSampler
 from pocket.data.sprites import load
-from pocket.train.common import Average, GraphedStep, Log, adamw, feed, load_shards, save_shards, schedule, seed_all
+from pocket.train.common import (
+    Average,
+    GraphedStep,
+    Log,
+    adamw,
+    feed,
+    load_shards,
+    save_shards,
+    schedule,
+    seed_all,
+)
 from pocket.train.fused import fuse
 from pocket.train.nets import build_vae
 
@@ -71,12 +81,18 @@ def normalise(vae: AutoencoderKL, batches: list[Tensor]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--sprites", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--seconds", type=float, default=360, help="length of the run; the schedule follows the clock")
+    parser.add_argument(
+        "--seconds", type=float, default=360, help="length of the run; the schedule follows the clock"
+    )
     parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--chunk", type=int, default=1024, help="pictures drawn at a time, a multiple of the batch")
+    parser.add_argument(
+        "--chunk", type=int, default=1024, help="pictures drawn at a time, a multiple of the batch"
+    )
     parser.add_argument("--init", type=Path, help="folder of an earlier run's shards")
     parser.add_argument("--lr", type=float, default=6e-4)
     parser.add_argument("--seed", type=int, default=1)
@@ -102,7 +118,10 @@ def main() -> None:
     average = Average(vae, 0.999)
     optimizer = adamw(list(vae.parameters()), args.lr, (0.9, 0.99), 1e-4)
     log = Log(args.out / "log.jsonl", FLOPS, every=50)
-    log.note(recipe={k: str(v) for k, v in vars(args).items()}, device=torch.cuda.get_device_name() if device == "cuda" else "cpu")
+    log.note(
+        recipe={k: str(v) for k, v in vars(args).items()},
+        device=torch.cuda.get_device_name() if device == "cuda" else "cpu",
+    )
 
     def train(pixels: Tensor, shrink: bool) -> tuple[Tensor, Tensor]:
         optimizer.zero_grad(set_to_none=True)
@@ -122,7 +141,9 @@ def main() -> None:
         chunk = painter.draw(layout, args.size, args.size) * 2 - 1
         for pixels in chunk.split(args.batch):
             spent = time.perf_counter() - start
-            optimizer.param_groups[0]["lr"].fill_(args.lr * schedule(int(spent / args.seconds * total), total, total // 50, 0.3))
+            optimizer.param_groups[0]["lr"].fill_(
+                args.lr * schedule(int(spent / args.seconds * total), total, total // 50, 0.3)
+            )
             shrink = step % 4 == 3 and spent < 0.7 * args.seconds
             loss, squared = steps[shrink](pixels)
             average.update(vae)

@@ -42,7 +42,9 @@ class Spec(BaseModel):
         try:
             size = path.stat().st_size
             if size > MAX_SPEC_BYTES:
-                raise SpecError(f"{path.name} is {size:,} bytes; a specification has at most {MAX_SPEC_BYTES:,}.")
+                raise SpecError(
+                    f"{path.name} is {size:,} bytes; a specification has at most {MAX_SPEC_BYTES:,}."
+                )
             text = path.read_text(encoding="utf-8")
             data = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
         except (yaml.YAMLError, ValueError, RecursionError) as error:

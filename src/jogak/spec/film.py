@@ -28,10 +28,16 @@ class FilmBrief(Spec):
     """One or two sentences and the few settings around them."""
 
     text: str = Field(min_length=1, max_length=2000, description="the brief, Korean or English")
-    seconds: float = Field(default=20, ge=15, le=30, description="length of the film, title and end cards included")
+    seconds: float = Field(
+        default=20, ge=15, le=30, description="length of the film, title and end cards included"
+    )
     seed: int = Field(default=0, ge=0, le=2**32 - 1, description="same seed, same film")
-    lang: Literal["ko", "en", "auto"] = Field(default="auto", description="language of titles, voice, subtitles")
-    planner: Planner = Field(default="rules", description="rules (offline) or openai (any OpenAI-compatible server)")
+    lang: Literal["ko", "en", "auto"] = Field(
+        default="auto", description="language of titles, voice, subtitles"
+    )
+    planner: Planner = Field(
+        default="rules", description="rules (offline) or openai (any OpenAI-compatible server)"
+    )
 
 
 class Line(Spec):
@@ -45,7 +51,9 @@ class Event(Spec):
     """One sound that belongs to the picture."""
 
     kind: EffectKind
-    at: float = Field(default=0, ge=0, le=30, description="seconds from the shot's start; a moment peaks here")
+    at: float = Field(
+        default=0, ge=0, le=30, description="seconds from the shot's start; a moment peaks here"
+    )
     gain_db: float = Field(default=0, ge=-40, le=12)
 
 
@@ -55,10 +63,14 @@ class Shot(Spec):
     prompt: str = Field(min_length=1, max_length=1000, description="what the picture model is told")
     negative: str = Field(default="", max_length=1000)
     camera: Camera = "still"
-    light: str = Field(default="", max_length=100, description="the light, in words; already part of the prompt")
+    light: str = Field(
+        default="", max_length=100, description="the light, in words; already part of the prompt"
+    )
     seconds: float = Field(default=4, ge=1, le=15)
     seed: int = Field(default=0, ge=0, le=2**32 - 1)
-    motion: float = Field(default=0.5, ge=0, le=1, description="how much the picture may change within the shot")
+    motion: float = Field(
+        default=0.5, ge=0, le=1, description="how much the picture may change within the shot"
+    )
     lines: tuple[Line, ...] = Field(default=(), max_length=4)
     events: tuple[Event, ...] = Field(default=(), max_length=12)
 
@@ -66,7 +78,9 @@ class Shot(Spec):
     def _inside_the_shot(self) -> Shot:
         for part in (*self.lines, *self.events):
             if part.at > self.seconds:
-                raise ValueError(f"shot {self.id}: something starts at {part.at} s, but the shot ends at {self.seconds} s")
+                raise ValueError(
+                    f"shot {self.id}: something starts at {part.at} s, but the shot ends at {self.seconds} s"
+                )
         return self
 
 
@@ -75,7 +89,10 @@ class Music(Spec):
     tempo: int = Field(default=90, ge=40, le=200, description="beats a minute")
     mood: Mood = "calm"
     instruments: tuple[str, ...] = Field(
-        default=("piano", "strings"), min_length=1, max_length=6, description="General MIDI names, melody first"
+        default=("piano", "strings"),
+        min_length=1,
+        max_length=6,
+        description="General MIDI names, melody first",
     )
     drums: bool = False
 
@@ -101,7 +118,9 @@ class FilmPlan(Spec):
         if len(set(ids)) != len(ids):
             raise ValueError("two shots have the same id; give each its own")
         if self.seconds > 40:
-            raise ValueError(f"the film would last {self.seconds:.1f} s; shorten the shots to 40 s or less in all")
+            raise ValueError(
+                f"the film would last {self.seconds:.1f} s; shorten the shots to 40 s or less in all"
+            )
         return self
 
     @property

@@ -19,7 +19,9 @@ class ImageRequest(Spec):
 
     prompt: str = Field(min_length=1, max_length=MAX_PROMPT, description="what to draw, Korean or English")
     negative: str = Field(default="", max_length=MAX_PROMPT, description="what to keep out")
-    model: str = Field(default="pocket", max_length=500, description="a catalogue name or a folder of weights")
+    model: str = Field(
+        default="pocket", max_length=500, description="a catalogue name or a folder of weights"
+    )
     width: int = Field(default=256, ge=64, le=2048, multiple_of=8, description="pixels, a multiple of 8")
     height: int = Field(default=256, ge=64, le=2048, multiple_of=8, description="pixels, a multiple of 8")
     steps: int = Field(default=20, ge=1, le=150, description="denoising steps")
@@ -34,5 +36,7 @@ class ImageRequest(Spec):
     @model_validator(mode="after")
     def _prompt_says_something(self) -> ImageRequest:
         if not self.prompt.strip():
-            raise ValueError("the prompt is empty; say what to draw, for example: a fox in a meadow at sunset")
+            raise ValueError(
+                "the prompt is empty; say what to draw, for example: a fox in a meadow at sunset"
+            )
         return self

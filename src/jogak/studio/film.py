@@ -27,7 +27,7 @@ from jogak.models import load, resolve
 from jogak.report.contact import contact_sheet
 from jogak.report.diagram import pipeline_svg, write_diagram
 from jogak.report.film_report import FilmFacts, make_report, stages
-from jogak.spec import BEDS, Audio, Clip, Document, FilmBrief, FilmPlan, Handle, Image, ModelRef, Shot, Video
+from jogak.spec import BEDS, Audio, Clip, Document, FilmBrief, FilmPlan, Handle, Image, ModelRef, Shot
 from jogak.spec.scores import EventError, FilmScores, SoundFacts
 from jogak.store import Progress, Store, current, each, step
 
