@@ -17,7 +17,7 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	touch $@
 
 film: setup
-	$(BIN)/jogak film "$(BRIEF)" -o $(OUT) --overwrite
+	$(BIN)/jogak film "$(BRIEF)" -o $(OUT)
 
 check: setup
 	$(BIN)/ruff check src pocket tests benchmarks

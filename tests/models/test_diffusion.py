@@ -206,7 +206,8 @@ def test_guidance_is_one_batch_of_two_and_the_formula(sd15_like: Path) -> None:
     cond, uncond = model.encode_text(WORDS[:1]), model.encode_text([""])
     given, without = model.denoise(x, 3.0, cond), model.denoise(x, 3.0, uncond)
     guided = model.denoise(x, torch.tensor([3.0, 3.0]), cond, uncond, 5.0)
-    torch.testing.assert_close(guided, without + 5 * (given - without), rtol=1e-4, atol=1e-4)
+    # passes of two and of four sum in other orders; guidance multiplies a pass's own 1e-4 by 5 + 4
+    torch.testing.assert_close(guided, without + 5 * (given - without), rtol=1e-3, atol=9e-4)
     assert torch.equal(model.denoise(x, 3.0, cond, uncond, 1.0), given)
 
 
@@ -217,7 +218,8 @@ def test_prompts_of_unequal_length_guide_as_if_each_ran_alone(pocket_like: Path)
     uncond = model.encode_text(["blue", "", "low"]).reshape(1, 231, -1)
     given, without = model.denoise(x, 3.0, cond), model.denoise(x, 3.0, uncond)
     guided = model.denoise(x, 3.0, cond, uncond, 5.0)
-    torch.testing.assert_close(guided, without + 5 * (given - without), rtol=1e-4, atol=1e-4)
+    # passes of two and of four sum in other orders; guidance multiplies a pass's own 1e-4 by 5 + 4
+    torch.testing.assert_close(guided, without + 5 * (given - without), rtol=1e-3, atol=9e-4)
 
 
 def test_the_autoencoder_is_diffusers_own_with_its_old_names_read(sd15_like: Path) -> None:

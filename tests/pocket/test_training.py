@@ -1,0 +1,95 @@
+"""Pocket's training code on a CPU: the fused norm's twin, the folded latents, shards, the clock's schedule."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from pocket.train.common import Average, load_shards, save_shards, schedule
+from pocket.train.fused import fuse, group_norm
+from pocket.train.nets import build_unet, build_vae, parameters
+from pocket.train.unet import loss_of
+from pocket.train.vae import normalise
+
+
+def test_the_norm_without_a_gpu_is_its_twin() -> None:
+    x, weight, bias = torch.randn(2, 32, 5, 7), torch.randn(32), torch.randn(32)
+    expected = F.silu(F.group_norm(x, 8, weight, bias, 1e-5))
+    torch.testing.assert_close(group_norm(x, weight, bias, 8, 1e-5, silu=True), expected)
+
+
+def test_fusing_changes_neither_names_nor_results() -> None:
+    torch.manual_seed(0)
+    unet = build_unet((32, 64, 64), 1).eval()
+    x, context = torch.randn(1, 8, 8, 8), torch.randn(1, 5, 384)
+    names = list(unet.state_dict())
+    before = unet(x, 10, context).sample
+    after = fuse(unet)(x, 10, context).sample
+    assert list(unet.state_dict()) == names
+    torch.testing.assert_close(before, after, rtol=1e-4, atol=1e-4)
+
+
+def test_folding_makes_latents_standard_and_keeps_pictures() -> None:
+    torch.manual_seed(0)
+    vae = build_vae().eval()
+    pixels = torch.rand(2, 3, 32, 32) * 2 - 1
+    with torch.no_grad():
+        before = vae.decode(vae.encode(pixels).latent_dist.mode()).sample
+        normalise(vae, [pixels])
+        latents = vae.encode(pixels).latent_dist.mode()
+        after = vae.decode(latents).sample
+    torch.testing.assert_close(latents.mean((0, 2, 3)), torch.zeros(8), rtol=0, atol=1e-3)
+    torch.testing.assert_close(latents.std((0, 2, 3)), torch.ones(8), rtol=0, atol=1e-3)
+    torch.testing.assert_close(before, after, rtol=1e-3, atol=1e-3)
+
+
+def test_a_perfect_guess_of_v_costs_nothing() -> None:
+    alphas = torch.tensor([0.9, 0.5, 0.0])
+
+    class Oracle(torch.nn.Module):
+        """Knows the latents, so it can solve for the noise and say v exactly."""
+
+        def forward(self, x: torch.Tensor, t: torch.Tensor, context: torch.Tensor, return_dict: bool):
+            alpha, sigma = alphas[t].sqrt()[:, None, None, None], (1 - alphas[t]).sqrt()[:, None, None, None]
+            return (alpha * (x - alpha * latents) / sigma - sigma * latents,)
+
+    latents = torch.randn(64, 8, 4, 4)
+    assert float(loss_of(Oracle(), latents, torch.zeros(64, 1, 384), alphas)) < 1e-9
+
+
+def test_shards_come_back_whole(tmp_path: Path) -> None:
+    state = {f"w{i}": torch.randn(100, 10).half() for i in range(10)}
+    save_shards(state, tmp_path, "part", limit=5000)
+    assert len(list(tmp_path.glob("part-*.safetensors"))) > 1
+    loaded = load_shards(tmp_path, "part")
+    assert loaded.keys() == state.keys()
+    assert all(torch.equal(loaded[key], state[key]) for key in state)
+    with pytest.raises(FileNotFoundError):
+        load_shards(tmp_path, "absent")
+
+
+def test_the_schedule_warms_holds_and_ends_at_zero() -> None:
+    rates = [schedule(step, 1000, 100, hold=0.5) for step in range(1001)]
+    assert rates[0] == pytest.approx(0.01)
+    assert set(rates[100:500]) == {1.0}
+    assert rates[1000] == pytest.approx(0.0)
+    assert all(a >= b for a, b in itertools.pairwise(rates[500:]))
+
+
+def test_the_average_follows_the_weights() -> None:
+    model = torch.nn.Linear(2, 2)
+    average = Average(model, 0.9, every=1)
+    with torch.no_grad():
+        model.weight.fill_(1.0)
+    for _ in range(300):
+        average.update(model)
+    torch.testing.assert_close(average.shadow["weight"], torch.ones(2, 2), rtol=0, atol=1e-3)
+
+
+def test_pocket_keeps_to_its_size() -> None:
+    assert parameters(build_unet()) < 43e6
+    assert parameters(build_vae()) < 7e6
