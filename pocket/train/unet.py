@@ -123,7 +123,9 @@ def main() -> None:
     parser.add_argument("--hold", type=float, default=0.5, help="share of the schedule at full rate")
     parser.add_argument("--plain", type=float, default=0.4, help="share of pictures on a plain ground")
     parser.add_argument("--init", type=Path, help="folder of an earlier run's unet shards")
-    parser.add_argument("--average", type=float, default=0.999, help="decay of the weights' average; less for a short run")
+    parser.add_argument(
+        "--average", type=float, default=0.999, help="decay of the weights' average; less for a short run"
+    )
     parser.add_argument("--widths", default="96,192,320")
     parser.add_argument("--layers", type=int, default=2)
     parser.add_argument("--seed", type=int, default=3)

@@ -93,7 +93,9 @@ def describe(folder: Path) -> ModelFacts:
         )
     absent = [part for part in PARTS if not (folder / part).is_dir()]
     if absent:
-        raise SpecError(f"{folder} lacks the folder {absent[0]}/; copy the whole model, or train it (for pocket: pocket/README.md).")
+        raise SpecError(
+            f"{folder} lacks the folder {absent[0]}/; copy the whole model, or train it (for pocket: pocket/README.md)."
+        )
     unet = _object(folder / "unet" / "config.json")
     vae = _object(folder / "vae" / "config.json")
     if unet.get("in_channels") != unet.get("out_channels"):
