@@ -12,9 +12,10 @@ from pathlib import Path
 import torch
 from diffusers import StableDiffusionPipeline
 from PIL import Image, ImageDraw
+from safetensors.torch import load_file
 from transformers import CLIPModel, CLIPTokenizer
 
-from pocket.train.common import load_shards
+from pocket.train.common import load_shards, save_shards
 from pocket.train.nets import build_judge, build_text, build_unet, build_vae, load_text, save_pipeline
 
 SHEET = (
@@ -36,6 +37,19 @@ def export(build: Path, out: Path) -> None:
     if list((build / "clip").glob("judge-*.safetensors")):
         judge.load_state_dict(load_shards(build / "clip", "judge"))
         save_clip(judge, out / "pocket-judge", build / "tokenizer")
+
+
+def unpack(weights: Path, build: Path) -> None:
+    """Put the shipped autoencoder, text tower and tokenizer where training looks for them, to train the UNet alone."""
+    vae = load_file(weights / "vae" / "diffusion_pytorch_model.safetensors")
+    text = load_file(weights / "text_encoder" / "model.safetensors")
+    for folder in ("vae", "clip"):
+        (build / folder).mkdir(parents=True, exist_ok=True)
+    save_shards(vae, build / "vae", "vae")
+    save_shards(
+        {name.removeprefix("text_model."): part for name, part in text.items()}, build / "clip", "text"
+    )
+    CLIPTokenizer.from_pretrained(weights / "tokenizer").save_pretrained(build / "tokenizer")
 
 
 def save_clip(model: CLIPModel, folder: Path, tokenizer: Path) -> None:
@@ -77,7 +91,13 @@ def main() -> None:
     parser.add_argument("--build", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--sheet", type=Path)
+    parser.add_argument(
+        "--unpack", action="store_true", help="the other way: shipped parts into the build folder"
+    )
     args = parser.parse_args()
+    if args.unpack:
+        unpack(args.out / "pocket", args.build)
+        return
     export(args.build, args.out)
     if args.sheet:
         draw_sheet(args.out / "pocket", args.sheet)

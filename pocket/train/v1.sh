@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Pocket v1 on one GPU, step by step: v1.sh data | vae SECONDS | clip SECONDS | judge SECONDS | unet SECONDS FROM TO STAGES | sheet
+# Pocket v1 on one GPU, step by step: v1.sh data | parts | vae SECONDS | clip SECONDS | judge SECONDS | unet SECONDS FROM TO STAGES | sheet
 # Needs build/sources (python -m pocket.data.fetch build/sources). Everything is written below build/.
 set -euo pipefail
 export PYTHONUNBUFFERED=1 OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false PYTHONPATH="src:.:${PYTHONPATH:-}"
@@ -8,6 +8,7 @@ case "$1" in
   data)
     python3 -m pocket.data.sprites build/sources build/sprites.npz
     [ -f build/tokenizer/tokenizer.json ] || python3 -m pocket.train.tokenizer build/sources build/tokenizer ;;
+  parts) python3 -m pocket.train.export --unpack --build build --out src/jogak/models/weights ;;
   vae)   python3 -m pocket.train.vae $common --out build/vae --seconds "$2" "${@:3}" ;;
   clip)  python3 -m pocket.train.clip $common --which pocket --tokenizer build/tokenizer --out build/clip --seconds "$2" "${@:3}" ;;
   judge) python3 -m pocket.train.clip $common --which judge --tokenizer build/tokenizer --out build/clip --seconds "$2" "${@:3}" ;;
