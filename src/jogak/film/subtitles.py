@@ -308,12 +308,14 @@ def _place(pieces: list[_Piece], total: int) -> None:
 def _notes(piece: _Piece, lang: Lang) -> list[str]:
     """What a viewer would notice about this cue."""
     notes: list[str] = []
-    shown = piece.last - piece.first
+    duration = round(
+        _ms(piece.last, up=False) - _ms(piece.first, up=True), 3
+    )  # as the cue is written and checked
     moved = (piece.first - piece.wanted) / FILM_FPS
     limit = limits(piece.text, lang).rate
-    rate = len(piece.text) * FILM_FPS / shown
+    rate = len(piece.text) / duration
     text = piece.text.replace("\n", " ")
-    if shown < piece.need:
+    if len(piece.text) > limit * duration:
         notes.append(
             f"자막 “{text}”: 초당 {rate:.0f}자로 빠릅니다(권장 {limit}자). 대사를 줄이거나 샷을 늘리세요."
             if lang == "ko"

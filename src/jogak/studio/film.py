@@ -118,6 +118,7 @@ def _judged(pair: tuple[Clip, Shot], judge: ModelRef):
     return judge_shot(clip, shot, judge)
 
 
+@step(version="1")
 def sound_facts(plan: FilmPlan, effects: Audio, loudness: LoudnessReport) -> SoundFacts:
     """What the report and the gates need to know of the sound: the worse of before and after AAC."""
     moments = [
