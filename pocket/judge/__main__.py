@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from transformers import CLIPTextModel, CLIPTokenizer
 
 from jogak.judge.clip import FOLDER, Judge, word_vectors
 from jogak.judge.features import features
@@ -86,6 +87,21 @@ def judge_autoencoder(painter: Painter, sprites: Sprites, scenes: int) -> None:
     pictures = paint(painter, sampler, [sampler.scene(rng) for _ in range(scenes)], 32)
     pixels = torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 127.5 - 1
     say(mean_score("vae_psnr_db", [psnr(vae, one[None]) for one in pixels], seed=0), 30)
+
+
+@torch.inference_mode()
+def judge_words() -> None:
+    """Is a concept's Korean word nearest to its own English word, by the shipped text tower's pooled output?"""
+    text = CLIPTextModel.from_pretrained(WEIGHTS / "text_encoder").eval()
+    tokenizer = CLIPTokenizer.from_pretrained(WEIGHTS / "tokenizer")
+
+    def vectors(words: list[str]) -> torch.Tensor:
+        ids = tokenizer(words, padding="longest", return_tensors="pt").input_ids
+        return torch.nn.functional.normalize(text(input_ids=ids).pooler_output, dim=-1)
+
+    concepts = lexicon().concepts
+    near = vectors([c.ko for c in concepts]) @ vectors([c.en for c in concepts]).T
+    say(share_score("korean_word_finds_english_top1", near.argmax(1).numpy() == np.arange(len(concepts))))
 
 
 def judge_prototypes(
@@ -195,6 +211,7 @@ def main() -> None:
             return draw(model, prompts, seed, args.steps, args.guidance)
 
     judge_autoencoder(painter, sprites, min(args.scenes, 128))
+    judge_words()
     judge_prototypes(painter, sprites, args.concepts, drawn)
     judge_scenes(painter, sprites, args.scenes, drawn, args.sheet)
 
