@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -122,6 +123,32 @@ class GraphedStep:
             static.copy_(value)
         self.graph.replay()
         return self.outputs
+
+
+def join() -> torch.device:
+    """This process's device. Started by torchrun, the processes join and share their gradients."""
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+    torch.cuda.set_device(device)
+    if int(os.environ.get("WORLD_SIZE", 1)) > 1:
+        torch.distributed.init_process_group("nccl", device_id=device)
+    return device
+
+
+def rank() -> int:
+    return int(os.environ.get("RANK", 0))
+
+
+def share_gradients(parameters: Sequence[nn.Parameter]) -> None:
+    """The mean gradient over all processes, as one message; a captured step replays it. Alone, nothing happens."""
+    if not torch.distributed.is_initialized():
+        return
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    flat = torch.cat([gradient.flatten() for gradient in gradients])
+    torch.distributed.all_reduce(flat, torch.distributed.ReduceOp.AVG)
+    parts = flat.split([gradient.numel() for gradient in gradients])
+    torch._foreach_copy_(gradients, [part.view(g.shape) for part, g in zip(parts, gradients, strict=True)])
 
 
 def adamw(

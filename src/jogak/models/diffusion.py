@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -221,8 +221,15 @@ def _load(ref_json: str) -> DiffusionModel:
     return DiffusionModel(ref, TorchNetworks(ref.folder, "cpu"))
 
 
+Condition = Callable[[Tensor, Tensor, Tensor], dict[str, Any]]
+"""(x, timesteps, cond) as the UNet gets them -> further keyword arguments of its call: how adapters reach it."""
+
+
 class TorchNetworks:
-    """The networks as torch modules: float32 on the CPU; on CUDA float16, the autoencoder float32."""
+    """The networks as torch modules: float32 on the CPU; on CUDA float16, the autoencoder float32.
+
+    `conditions` are asked before each pass of the UNet; adapters add themselves and take themselves out again.
+    """
 
     def __init__(self, folder: Path, device: str = "cpu") -> None:
         self.device = torch.device(device)
@@ -232,6 +239,7 @@ class TorchNetworks:
         if self.device.type == "cuda":
             self.text_encoder, self.unet_module = self.text_encoder.half(), self.unet_module.half()
         self._dtype: torch.dtype = self.unet_module.dtype
+        self.conditions: list[Condition] = []
 
     @torch.inference_mode()
     def text(self, ids: Tensor) -> Tensor:
@@ -240,7 +248,9 @@ class TorchNetworks:
     @torch.inference_mode()
     def unet(self, x: Tensor, timesteps: Tensor, cond: Tensor) -> Tensor:
         x, cond = x.to(self.device, self._dtype), cond.to(self.device, self._dtype)
-        return self.unet_module(x, timesteps.to(self.device), cond, return_dict=False)[0].float().cpu()
+        timesteps = timesteps.to(self.device)
+        more = _merged(condition(x, timesteps, cond) for condition in self.conditions)
+        return self.unet_module(x, timesteps, cond, return_dict=False, **more)[0].float().cpu()
 
     @torch.inference_mode()
     def encode(self, pixels: Tensor) -> Tensor:
@@ -249,6 +259,22 @@ class TorchNetworks:
     @torch.inference_mode()
     def decode(self, latents: Tensor) -> Tensor:
         return self.vae.decode(latents.to(self.device), return_dict=False)[0].cpu()
+
+
+def _merged(parts: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    """Keyword arguments of several adapters as one: residuals of several ControlNets add up."""
+    merged: dict[str, Any] = {}
+    for part in parts:
+        for name, value in part.items():
+            if name not in merged:
+                merged[name] = value
+            elif isinstance(value, Tensor):
+                merged[name] = merged[name] + value
+            elif isinstance(value, dict):
+                merged[name] = merged[name] | value
+            else:
+                merged[name] = [a + b for a, b in zip(merged[name], value, strict=True)]
+    return merged
 
 
 # Classes are imported by their own modules, and only when something is built: `from diffusers import *`

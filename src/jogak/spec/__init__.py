@@ -14,11 +14,11 @@ from jogak.spec.film import (
     Music,
     Shot,
 )
-from jogak.spec.handles import Audio, Clip, Document, Handle, Image, ModelRef, Video
-from jogak.spec.image import ImageRequest
+from jogak.spec.handles import Adapter, Audio, Clip, Document, Handle, Image, ModelRef, Video
+from jogak.spec.image import ControlKind, ControlUse, ImageRequest, IpMode, IpUse, LoraUse
 
 __all__ = [
-    "AUDIO_RATE", "BEDS", "FILM_FPS", "FILM_HEIGHT", "FILM_WIDTH", "Audio", "Clip", "Document", "Event",
-    "FilmBrief", "FilmPlan", "Handle", "Image", "ImageRequest", "JogakError", "Line", "ModelRef", "Music", "Shot", "Spec",
-    "SpecError", "Video",
+    "AUDIO_RATE", "BEDS", "FILM_FPS", "FILM_HEIGHT", "FILM_WIDTH", "Adapter", "Audio", "Clip", "ControlKind", "ControlUse",
+    "Document", "Event", "FilmBrief", "FilmPlan", "Handle", "Image", "ImageRequest", "IpMode", "IpUse", "JogakError", "Line",
+    "LoraUse", "ModelRef", "Music", "Shot", "Spec", "SpecError", "Video",
 ]  # fmt: skip

@@ -72,3 +72,10 @@ class ModelRef(Spec):
     folder: Path = Field(description="where the weights lie; no part of their identity")
     digest: Sha256 = Field(description="sha256 over the weights and configuration files")
     numeric: str = Field(description="backend and precision that will run, as in openvino-bf16 or torch-fp32")
+
+
+class Adapter(Handle):
+    """A LoRA, ControlNet or IP-Adapter file as a step sees it: known by its weights."""
+
+    name: str = Field(description="file stem, for people and for infotext; the digest is what counts")
+    kind: str = Field(description="lora, control or ip")

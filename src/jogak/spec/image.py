@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -12,6 +12,59 @@ SamplerName = Literal["ddim", "euler", "euler_a", "dpmpp_2m", "dpmpp_2m_karras",
 
 MAX_PROMPT = 4000
 """Characters in one prompt."""
+
+
+ControlKind = Literal["canny", "scribble", "lineart", "hed", "depth", "pose", "none"]
+"""How a picture becomes a control map; `none` takes it as a map that is ready."""
+IpMode = Literal["all", "style", "layout"]
+MAX_ADAPTERS = 8
+
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class LoraUse(Spec):
+    """A LoRA in a picture: `<lora:name:0.8>` or `--lora name:0.8`."""
+
+    name: str = Field(min_length=1, max_length=500, description="file, file stem, or ss_output_name")
+    weight: float = Field(default=1.0, ge=-4, le=4, description="strength in the UNet; 0 changes nothing")
+    text_weight: float | None = Field(
+        default=None, ge=-4, le=4, description="strength in the text encoder; default: as in the UNet"
+    )
+    blocks: dict[str, float] = Field(
+        default_factory=dict, description="factor by block: down.0, mid, up.1 …; blocks not named keep 1"
+    )
+
+
+class ControlUse(Spec):
+    """A ControlNet in a picture: `--control canny=photo.png:0.8@0.0-0.7`."""
+
+    kind: ControlKind
+    image: Digest = Field(description="sha256 of the picture or map")
+    model: str | None = Field(
+        default=None, max_length=500, description="a catalogue name, folder or file; default: by the kind"
+    )
+    weight: float = Field(default=1.0, ge=0, le=2, description="0 changes nothing")
+    start: float = Field(default=0.0, ge=0, le=1, description="share of the steps before it begins")
+    end: float = Field(default=1.0, ge=0, le=1, description="share of the steps after which it ends")
+
+    @model_validator(mode="after")
+    def _ends_after_start(self) -> ControlUse:
+        if self.end <= self.start:
+            raise ValueError("the control ends before it begins; give a range such as 0.0-0.7")
+        return self
+
+
+class IpUse(Spec):
+    """An IP-Adapter reference in a picture: `--ip ref.png:0.6`."""
+
+    image: Digest = Field(description="sha256 of the reference picture")
+    weight: float = Field(default=0.6, ge=0, le=2, description="0 changes nothing")
+    mode: IpMode = Field(
+        default="all", description="the whole reference, its style alone, or its layout alone"
+    )
+    model: str | None = Field(
+        default=None, max_length=500, description="file or folder; default: the model's own"
+    )
 
 
 class ImageRequest(Spec):
@@ -32,6 +85,16 @@ class ImageRequest(Spec):
         default=None, pattern=r"^[0-9a-f]{64}$", description="sha256 of the picture to start from (img2img)"
     )
     strength: float = Field(default=0.6, ge=0, le=1, description="img2img: 0 keeps the picture, 1 ignores it")
+
+    mask: Digest | None = Field(
+        default=None, description="sha256 of the mask: white is drawn anew, black is kept (inpainting)"
+    )
+    hires: float = Field(
+        default=1.0, ge=1, le=4, description="draw small, enlarge by this factor, draw the details again"
+    )
+    loras: tuple[LoraUse, ...] = Field(default=(), max_length=MAX_ADAPTERS)
+    controls: tuple[ControlUse, ...] = Field(default=(), max_length=MAX_ADAPTERS)
+    ips: tuple[IpUse, ...] = Field(default=(), max_length=MAX_ADAPTERS)
 
     @model_validator(mode="after")
     def _prompt_says_something(self) -> ImageRequest:
