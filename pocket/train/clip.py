@@ -20,7 +20,21 @@ from transformers import CLIPModel, CLIPTokenizer
 from pocket.data.compose import Painter
 from pocket.data.scenes import SceneSampler
 from pocket.data.sprites import load
-from pocket.train.common import GraphedStep, Log, adamw, feed, ids_of, save_shards, schedule, seed_all
+from pocket.train.common import (
+    GraphedStep,
+    Log,
+    Masters,
+    adamw,
+    agreed,
+    feed,
+    ids_of,
+    join,
+    load_shards,
+    rank,
+    save_shards,
+    schedule,
+    seed_all,
+)
 from pocket.train.nets import build_clip, build_judge
 
 LONGEST = 40
@@ -36,7 +50,7 @@ def embed_image(model: CLIPModel, pixels: Tensor) -> Tensor:
         pixels = F.interpolate(
             pixels, size=(size, size), mode="bilinear", antialias=True, align_corners=False
         )
-    pooled = model.vision_model(pixel_values=pixels * 2 - 1).pooler_output
+    pooled = model.vision_model(pixel_values=(pixels * 2 - 1).to(model.dtype)).pooler_output
     return F.normalize(model.visual_projection(pooled).float(), dim=-1)
 
 
@@ -65,37 +79,42 @@ def main() -> None:
         "--chunk", type=int, default=4096, help="pictures drawn at a time, a multiple of the batch"
     )
     parser.add_argument("--lr", type=float, default=1e-3)
+    parser.add_argument("--init", type=Path, help="folder of an earlier run's shards")
     parser.add_argument("--seed", type=int, default=None, help="default: 2 for pocket, 77 for the judge")
     parser.add_argument("--workers", type=int, default=14)
     parser.add_argument("--size", type=int, default=160, help="pixels at which scenes are drawn")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     seed = args.seed or (2 if args.which == "pocket" else 77)
-    seed_all(seed)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    seed_all(seed)  # the same weights in every process
+    device = join()
     torch.set_float32_matmul_precision("high")
 
     sprites = load(args.sprites)
     painter = Painter(sprites.pixels, device)
     sampler = SceneSampler(sprites)
     tokenizer = CLIPTokenizer.from_pretrained(args.tokenizer)
-    batches = feed(sampler, args.chunk, 1.0, seed, args.workers, args.tokenizer)
-    model = (build_clip() if args.which == "pocket" else build_judge()).to(device)
-    model.train()
-    head = nn.Linear(model.config.projection_dim, len(sampler.concepts), bias=False).to(device)
-    parameters = [*model.parameters(), *head.parameters()]
-    optimizer = adamw(parameters, args.lr, (0.9, 0.98), 0.05)
-    log = Log(args.out / f"log-{args.which}.jsonl", every=50)
+    batches = feed(sampler, args.chunk, 1.0, seed + 100_003 * rank(), args.workers, args.tokenizer)
+    model = build_clip() if args.which == "pocket" else build_judge()
+    if args.init:
+        model.load_state_dict(load_shards(args.init, args.which))
+    both_towers = nn.ModuleDict(
+        {"clip": model, "head": nn.Linear(model.config.projection_dim, len(sampler.concepts), bias=False)}
+    )
+    both_towers.to(device).train()
+    head = both_towers["head"]
+    masters = Masters(both_towers)
+    optimizer = adamw(masters.weights, args.lr, (0.9, 0.98), 0.05)
+    log = Log(args.out / f"log-{args.which}-{rank()}.jsonl", every=50, loud=rank() == 0)
     log.note(which=args.which, batch=args.batch, lr=args.lr, seed=seed, seconds=args.seconds)
 
     def train(pixels: Tensor, ids: Tensor, subject: Tensor) -> tuple[Tensor, ...]:
-        optimizer.zero_grad(set_to_none=True)
-        with torch.autocast("cuda", torch.bfloat16, enabled=device == "cuda", cache_enabled=False):
-            image = embed_image(model, pixels)
-            first, second = embed_text(model, ids.flatten(0, 1)).view(len(ids), 2, -1).unbind(1)
-            image_names = head(image).float()
-            text_names = head(torch.stack([first, second])).float()
-        scale = model.logit_scale.exp().clamp(max=100)
+        image = embed_image(model, pixels)
+        first, second = embed_text(model, ids.flatten(0, 1)).view(len(ids), 2, -1).unbind(1)
+        weight = head.weight.float()
+        image_names = image @ weight.T
+        text_names = torch.stack([first, second]) @ weight.T
+        scale = model.logit_scale.float().exp().clamp(max=100)
         pair = (
             contrast(image, first, scale)
             + contrast(image, second, scale)
@@ -104,8 +123,10 @@ def main() -> None:
         naming = F.cross_entropy(20 * image_names, subject)
         loss = pair + naming + 0.3 * F.cross_entropy(20 * text_names.flatten(0, 1), subject.repeat(2))
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        masters.collect()
+        torch.nn.utils.clip_grad_norm_(masters.weights, 1.0)
         optimizer.step()
+        masters.publish()
         return loss.detach(), naming.detach(), (image_names.argmax(-1) == subject).float().mean()
 
     picture = model.config.vision_config.image_size
@@ -117,8 +138,8 @@ def main() -> None:
         torch.zeros(args.batch, dtype=torch.long, device=device),
     ]
     captured = GraphedStep(train, example, log)
-    start, step = time.perf_counter(), 0
-    while time.perf_counter() - start < args.seconds:
+    start, step, spent = time.perf_counter(), 0, 0.0
+    while spent < args.seconds:
         layout, both = log.next(batches)
         chunk = painter.draw(layout, args.size, args.size)
         chunk = F.interpolate(
@@ -126,18 +147,26 @@ def main() -> None:
         )
         ids = both[..., :LONGEST].to(device).long()
         subject = torch.from_numpy(layout.subject).to(device)
+        rate.fill_(args.lr * schedule(int(spent / args.seconds * 1000), 1000, 50, 0.4))
         for at in range(0, len(chunk), args.batch):
-            rate.fill_(args.lr * schedule(int((time.perf_counter() - start) / args.seconds * 1000), 1000, 50))
             rows = slice(at, at + args.batch)
             loss, naming, right = captured(chunk[rows], ids[rows], subject[rows])
             log.step(step, args.batch, loss=loss, naming=naming, image_names=right)
             step += 1
-        if device == "cuda":
+        if device.type == "cuda":
             torch.cuda.synchronize()  # the clock must not run ahead of the device
-    evaluate(model, painter, sprites, tokenizer, log, args.size)
-    save_shards(model.state_dict(), args.out, args.which)
-    if args.which == "pocket":
-        save_shards(model.text_model.state_dict(), args.out, "text")
+        spent = agreed(time.perf_counter() - start, device)
+    model.float()
+    masters.working = list(both_towers.parameters())
+    masters.publish()  # in full precision, for the evaluation and the file
+    if rank() == 0:
+        evaluate(model, painter, sprites, tokenizer, log, args.size)
+        save_shards(model.state_dict(), args.out, args.which)
+        if args.which == "pocket":
+            save_shards(model.text_model.state_dict(), args.out, "text")
+    if torch.distributed.is_initialized():
+        torch.distributed.barrier()
+        torch.distributed.destroy_process_group()
 
 
 @torch.no_grad()

@@ -140,15 +140,64 @@ def rank() -> int:
     return int(os.environ.get("RANK", 0))
 
 
-def share_gradients(parameters: Sequence[nn.Parameter]) -> None:
-    """The mean gradient over all processes, as one message; a captured step replays it. Alone, nothing happens."""
+def agreed(value: float, device: torch.device) -> float:
+    """The first process's value, for all: clocks differ, and a schedule must not."""
     if not torch.distributed.is_initialized():
-        return
-    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-    flat = torch.cat([gradient.flatten() for gradient in gradients])
-    torch.distributed.all_reduce(flat, torch.distributed.ReduceOp.AVG)
-    parts = flat.split([gradient.numel() for gradient in gradients])
-    torch._foreach_copy_(gradients, [part.view(g.shape) for part, g in zip(parts, gradients, strict=True)])
+        return value
+    shared = torch.tensor(value, device=device, dtype=torch.float64)
+    torch.distributed.broadcast(shared, 0)
+    return float(shared)
+
+
+class Masters:
+    """fp32 copies of a model's weights for the optimiser, while the model itself computes in bf16 on CUDA.
+
+    One copy a step in each direction, instead of a cast of every weight in every pass. Started by torchrun, `collect`
+    also averages the gradients over the processes, as one message; a captured step replays all of it.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self.names = [name for name, _ in model.named_parameters()]
+        self.working = list(model.parameters())
+        self.weights = [nn.Parameter(p.detach().clone()) for p in self.working]
+        for weight in self.weights:
+            weight.grad = torch.zeros_like(weight)
+        if self.weights[0].is_cuda:
+            model.bfloat16()
+        self.message = torch.empty(
+            sum(p.numel() for p in self.working), device=self.working[0].device, dtype=self.working[0].dtype
+        )
+        starts = np.cumsum([0, *(p.numel() for p in self.working)])
+        self.parts = [  # of the message, each laid out as its weight is, so that copies are plain
+            self.message.as_strided(p.shape, p.stride(), int(at))
+            for p, at in zip(self.working, starts[:-1], strict=True)
+        ]
+
+    def state(self) -> dict[str, Tensor]:
+        return dict(zip(self.names, (weight.detach() for weight in self.weights), strict=True))
+
+    @torch.no_grad()
+    def load(self, state: dict[str, Tensor]) -> None:
+        for name, weight in zip(self.names, self.weights, strict=True):
+            weight.copy_(state[name])
+        self.publish()
+
+    def collect(self) -> None:
+        """Gradients of the working weights -> `.grad` of the fp32 ones; the working ones are cleared."""
+        gradients = [p.grad if p.grad is not None else torch.zeros_like(p) for p in self.working]
+        targets = [weight.grad for weight in self.weights]
+        if torch.distributed.is_initialized():
+            torch._foreach_copy_(self.parts, gradients)
+            torch.distributed.all_reduce(self.message, torch.distributed.ReduceOp.AVG)
+            gradients = self.parts
+        torch._foreach_copy_(targets, gradients)
+        for parameter in self.working:
+            parameter.grad = None
+
+    @torch.no_grad()
+    def publish(self) -> None:
+        """The fp32 weights -> the working ones."""
+        torch._foreach_copy_(self.working, self.weights)
 
 
 def adamw(
@@ -166,17 +215,16 @@ def adamw(
 class Average:
     """Exponential moving average of a model's weights, with a warm-up so that early steps do not linger."""
 
-    def __init__(self, model: nn.Module, decay: float, every: int = 8) -> None:
+    def __init__(self, state: dict[str, Tensor], decay: float, every: int = 8) -> None:
         self.decay, self.every, self.steps = decay, every, 0
-        self.shadow = {k: v.detach().clone().float() for k, v in model.state_dict().items()}
+        self.shadow = {k: v.detach().clone().float() for k, v in state.items()}
 
     @torch.no_grad()
-    def update(self, model: nn.Module) -> None:
+    def update(self, state: dict[str, Tensor]) -> None:
         self.steps += 1
         if self.steps % self.every:
             return
         decay = min(self.decay**self.every, self.steps / (80 + self.steps))
-        state = model.state_dict()
         floating = [k for k, v in self.shadow.items() if v.is_floating_point()]
         torch._foreach_lerp_(
             [self.shadow[k] for k in floating], [state[k].float() for k in floating], 1 - decay
@@ -196,8 +244,10 @@ def schedule(step: int, total: int, warmup: int, hold: float = 0.0) -> float:
 class Log:
     """One JSON line each `every` steps: loss, pictures a second, what remains."""
 
-    def __init__(self, path: Path, flops_per_picture: float = 0.0, every: int = 50) -> None:
-        self.file = path.open("a", buffering=1)
+    def __init__(
+        self, path: Path, flops_per_picture: float = 0.0, every: int = 50, loud: bool = True
+    ) -> None:
+        self.file, self.loud = path.open("a", buffering=1), loud
         self.flops, self.every = flops_per_picture, every
         self.start = self.last = time.perf_counter()
         self.pictures, self.waited = 0, 0.0
@@ -212,7 +262,8 @@ class Log:
     def note(self, **facts: object) -> None:
         line = json.dumps({"t": round(time.perf_counter() - self.start, 1), **facts})
         self.file.write(line + "\n")
-        print(line, flush=True)
+        if self.loud:
+            print(line, flush=True)
 
     def step(self, step: int, pictures: int, **losses: Tensor) -> None:
         self.pictures += pictures

@@ -1,39 +1,61 @@
 """How fast one training step of the UNet runs, what it spends its time on, and what would speed it up.
 
-    python -m pocket.train.speed --variants fused,blocks --size 256 --batch 256 [--profile]
+    python -m pocket.train.speed --variants plain,fused --size 256 --batch 256 [--profile]
     torchrun --nproc-per-node 2 -m pocket.train.speed --variants fused --size 256 --batch 256
 
-Random latents and texts: no data is needed. `plain` is diffusers as it comes, `fused` our Triton norms, `blocks`
-torch.compile of each repeated block, `both` the two together.
+Random latents and texts: no data is needed. `plain` is diffusers as it comes, `fused` our kernels (fused.py).
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 import time
 from pathlib import Path
 
 import torch
-from diffusers.models.attention import BasicTransformerBlock
-from diffusers.models.resnet import ResnetBlock2D
 from diffusers.schedulers import DDIMScheduler
 
-from pocket.train.common import GraphedStep, Log, adamw, join, share_gradients
+from pocket.train.common import GraphedStep, Log, Masters, adamw, join
 from pocket.train.fused import fuse
 from pocket.train.nets import SCHEDULER, TEXT_LENGTH, TEXT_WIDTH, build_unet
-from pocket.train.unet import FLOPS, loss_of
+from pocket.train.unet import FLOPS, train_step
 
 
-def prepare(variant: str, device: torch.device) -> torch.nn.Module:
-    unet = build_unet().to(device)
-    if variant in ("fused", "both"):
-        fuse(unet)
-    unet.to(memory_format=torch.channels_last)
-    if variant in ("blocks", "both"):
-        for module in unet.modules():
-            if isinstance(module, ResnetBlock2D | BasicTransformerBlock):
-                module.compile(dynamic=False)
-    return unet
+def agreement(device: torch.device) -> dict[str, float]:
+    """How far the kernels in bf16 are from plain diffusers in fp32, relative, and plain bf16 autocast beside it."""
+    torch.manual_seed(0)
+    plain = build_unet().to(device)
+    for parameter in plain.parameters():
+        torch.nn.init.normal_(parameter, std=0.03) if parameter.ndim > 1 else torch.nn.init.normal_(
+            parameter, 0.5, 0.2
+        )
+    fused = fuse(copy.deepcopy(plain))
+    Masters(fused)
+    x, timesteps = torch.randn(4, 8, 32, 24, device=device), torch.tensor([3, 300, 600, 999], device=device)
+    context = torch.randn(4, TEXT_LENGTH, TEXT_WIDTH, device=device)
+    expected = plain(x, timesteps, context).sample
+    expected.square().mean().backward()
+    gradients = [parameter.grad.clone() for parameter in plain.parameters()]
+    plain.zero_grad()
+    with torch.autocast(device.type, torch.bfloat16):
+        cast = plain(x, timesteps, context).sample.float()
+    cast.square().mean().backward()
+    dtype = fused.dtype
+    found = fused(x.to(dtype), timesteps, context.to(dtype), return_dict=False)[0].float()
+    found.square().mean().backward()
+
+    @torch.no_grad()
+    def apart(a: list[torch.Tensor], b: list[torch.Tensor]) -> float:
+        total = sum((x.float() - y.float()).square().sum() for x, y in zip(a, b, strict=True))
+        return float((total / sum(y.float().square().sum() for y in b)).sqrt())
+
+    return {
+        "fused": apart([found], [expected]),
+        "autocast": apart([cast], [expected]),
+        "fused_gradient": apart([p.grad for p in fused.parameters()], gradients),
+        "autocast_gradient": apart([p.grad for p in plain.parameters()], gradients),
+    }
 
 
 def main() -> None:
@@ -51,35 +73,29 @@ def main() -> None:
     device = join()
     torch.backends.cudnn.benchmark = True
     torch.set_float32_matmul_precision("high")
-    torch._dynamo.config.recompile_limit = 64
     log = Log(args.out / "speed.jsonl")
+    apart = agreement(device)
+    log.note(apart={name: round(value, 5) for name, value in apart.items()})
+    if not apart["fused_gradient"] < 3 * apart["autocast_gradient"] + 1e-3:
+        raise SystemExit("the fused kernels do not compute what diffusers computes")
     alphas = DDIMScheduler.from_config(SCHEDULER).alphas_cumprod.to(device)
     side = args.size // 8
     for variant in args.variants.split(","):
         began = time.perf_counter()
-        unet = prepare(variant, device)
-        parameters = list(unet.parameters())
-        optimizer = adamw(parameters, 1e-4, (0.9, 0.99), 0.01)
+        unet = build_unet().to(device, memory_format=torch.channels_last)
+        if variant == "fused":
+            fuse(unet)
+        masters = Masters(unet)
+        optimizer = adamw(masters.weights, 1e-4, (0.9, 0.99), 0.01)
         latents = torch.randn(args.batch, 8, side, side, device=device).contiguous(
             memory_format=torch.channels_last
         )
         context = torch.randn(args.batch, TEXT_LENGTH, TEXT_WIDTH, device=device, dtype=torch.bfloat16)
 
         def train(
-            latents: torch.Tensor,
-            context: torch.Tensor,
-            unet=unet,
-            optimizer=optimizer,
-            parameters=parameters,
+            latents: torch.Tensor, context: torch.Tensor, unet=unet, optimizer=optimizer, masters=masters
         ):
-            optimizer.zero_grad(set_to_none=True)
-            with torch.autocast("cuda", torch.bfloat16, enabled=device.type == "cuda", cache_enabled=False):
-                loss = loss_of(unet, latents, context, alphas)
-            loss.backward()
-            share_gradients(parameters)
-            torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-            optimizer.step()
-            return (loss.detach(),)
+            return (train_step(unet, masters, optimizer, latents, context, alphas),)
 
         captured = GraphedStep(train, (latents, context), log)
         ready = time.perf_counter() - began
@@ -106,7 +122,7 @@ def main() -> None:
             print(f"kernels of one step: {total / 1000:.1f} ms")
             for row in rows[:28]:
                 print(f"{row.self_device_time_total / 1000:8.2f} ms {row.count:5d}  {row.key[:110]}")
-        del captured, train, unet, optimizer, parameters
+        del captured, train, unet, optimizer, masters
         torch.cuda.empty_cache()
 
 

@@ -3,7 +3,7 @@
     python -m pocket.train.unet --sprites build/sprites.npz --tokenizer build/tokenizer --vae build/vae \\
         --clip build/clip --out build/unet --seconds 540 --stages 128x128:0.45,256x256:0.40,320x192:0.15
 
-v-prediction on the zero-terminal-SNR schedule of nets.SCHEDULER; captions dropped one time in ten. The learning rate
+Started by `torchrun --nproc-per-node N`, N devices share the work. v-prediction on the zero-terminal-SNR schedule of nets.SCHEDULER; captions dropped one time in ten. The learning rate
 follows a clock that spans all runs: `--from 0 --to 0.6` now and `--from 0.6 --to 1` later make one schedule.
 """
 
@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -28,10 +29,14 @@ from pocket.train.common import (
     Average,
     GraphedStep,
     Log,
+    Masters,
     adamw,
+    agreed,
     feed,
     ids_of,
+    join,
     load_shards,
+    rank,
     save_shards,
     schedule,
     seed_all,
@@ -92,11 +97,40 @@ def loss_of(unet: nn.Module, latents: Tensor, context: Tensor, alphas: Tensor) -
     alpha = alphas[timesteps].sqrt()[:, None, None, None]
     sigma = (1 - alphas[timesteps]).sqrt()[:, None, None, None]
     noise = torch.randn_like(latents)
-    predicted = unet(alpha * latents + sigma * noise, timesteps, context, return_dict=False)[0]
+    noisy = (alpha * latents + sigma * noise).to(context.dtype)
+    predicted = unet(noisy, timesteps, context, return_dict=False)[0]
     return F.mse_loss(predicted.float(), alpha * noise - sigma * latents)
 
 
-def main() -> None:
+def train_step(
+    unet: nn.Module,
+    masters: Masters,
+    optimizer: torch.optim.Optimizer,
+    latents: Tensor,
+    context: Tensor,
+    alphas: Tensor,
+) -> Tensor:
+    """One whole step, all on the device, so that it can be captured. Returns the loss."""
+    loss = loss_of(unet, latents, context, alphas)
+    loss.backward()
+    masters.collect()
+    torch.nn.utils.clip_grad_norm_(masters.weights, 1.0)
+    optimizer.step()
+    masters.publish()
+    return loss.detach()
+
+
+@dataclass
+class Stream:
+    """Pictures of one shape: their cache, and the step captured for them."""
+
+    cache: Cache
+    step: GraphedStep
+    batch: int
+    shape: tuple[int, int]
+
+
+def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -105,15 +139,21 @@ def main() -> None:
     parser.add_argument(
         "--seconds", type=float, required=True, help="training time, cache filling not counted"
     )
-    parser.add_argument("--stages", default="256x256:1", help="WIDTHxHEIGHT:share of the time, in order")
-    parser.add_argument("--count", type=int, default=61_440, help="pictures in each stage's cache")
+    parser.add_argument(
+        "--stages", default="256x256:1",
+        help="WIDTHxHEIGHT[+WIDTHxHEIGHT…]:share of the time, in order; shapes with + take turns",
+    )  # fmt: skip
+    parser.add_argument("--count", type=int, default=32_768, help="pictures in each shape's cache")
     parser.add_argument(
         "--refresh", type=int, default=24, help="steps between renewals of a part of the cache"
     )
     parser.add_argument(
-        "--batch", type=int, default=512, help="at 256x256; smaller pictures come in larger batches"
+        "--batch",
+        type=int,
+        default=256,
+        help="of each process, at 256x256; smaller pictures come in larger batches",
     )
-    parser.add_argument("--lr", type=float, default=5e-4)
+    parser.add_argument("--lr", type=float, default=7e-4)
     parser.add_argument(
         "--from", dest="start", type=float, default=0.0, help="where on the schedule this run starts"
     )
@@ -130,10 +170,17 @@ def main() -> None:
     parser.add_argument("--layers", type=int, default=2)
     parser.add_argument("--seed", type=int, default=3)
     parser.add_argument("--workers", type=int, default=14)
-    args = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = arguments()
     args.out.mkdir(parents=True, exist_ok=True)
-    seed_all(args.seed + int(1000 * args.start))
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = join()
+    first = rank() == 0
+    seed_all(args.seed)  # the same weights in every process, then each its own pictures and noise
+    unet = build_unet(tuple(int(width) for width in args.widths.split(",")), args.layers)
+    seed_all(args.seed + int(1000 * args.start) + 100_003 * rank())
     torch.backends.cudnn.benchmark = True
     torch.set_float32_matmul_precision("high")
 
@@ -144,93 +191,100 @@ def main() -> None:
     vae.load_state_dict(load_shards(args.vae, "vae"))
     vae = fuse(vae.to(device).requires_grad_(False).eval())
     text = load_text(build_text(), load_shards(args.clip, "text"))
-    text = text.to(device, torch.bfloat16 if device == "cuda" else torch.float32).eval().requires_grad_(False)
+    text = text.to(device, torch.bfloat16 if device.type == "cuda" else torch.float32)
+    text = text.eval().requires_grad_(False)
     alphas = DDIMScheduler.from_config(SCHEDULER).alphas_cumprod.to(device)
-    widths = tuple(int(width) for width in args.widths.split(","))
-    unet = build_unet(widths, args.layers).to(device)
-    state = args.out / "resume.pt"  # our own file on our own disk; nothing from outside is unpickled
     if args.init:
         unet.load_state_dict(load_shards(args.init, "unet"))
-    fuse(unet)
-    average = Average(unet, args.average)
-    optimizer = adamw(list(unet.parameters()), args.lr, (0.9, 0.99), 0.01)
-    if state.exists() and args.start > 0:
+    unet = fuse(unet.to(device))
+    masters = Masters(unet)
+    average = Average(masters.state(), args.average)
+    optimizer = adamw(masters.weights, args.lr, (0.9, 0.99), 0.01)
+    state = args.out / "resume.pt"  # our own file on our own disk; nothing from outside is unpickled
+    resumed = state.exists() and args.start > 0
+    if resumed:
         saved = torch.load(state, map_location=device, weights_only=True)
-        unet.load_state_dict(saved["unet"])
+        masters.load(saved["unet"])
         average.shadow, average.steps = saved["average"], saved["steps"]
         optimizer.load_state_dict(saved["optimizer"])
-    log = Log(args.out / "log.jsonl", every=50)
-    log.note(
-        recipe={k: str(v) for k, v in vars(args).items()}, resumed=bool(state.exists() and args.start > 0)
-    )
+    log = Log(args.out / f"log-{rank()}.jsonl", every=50, loud=first)
+    log.note(recipe={k: str(v) for k, v in vars(args).items()}, resumed=resumed)
     empty = ids_of(tokenizer, [""]).to(device).long()
+    rate = optimizer.param_groups[0]["lr"]
 
     def train(latents: Tensor, context: Tensor) -> tuple[Tensor]:
-        optimizer.zero_grad(set_to_none=True)
-        with torch.autocast("cuda", torch.bfloat16, enabled=device == "cuda", cache_enabled=False):
-            loss = loss_of(unet, latents, context, alphas)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(unet.parameters(), 1.0)
-        optimizer.step()
-        return (loss.detach(),)
+        return (train_step(unet, masters, optimizer, latents, context, alphas),)
+
+    def batch_of(cache: Cache, size: int) -> tuple[Tensor, Tensor]:
+        latents, ids = cache.batch(size)
+        ids = torch.where(torch.rand(size, 1, device=device) < DROP, empty, ids)
+        with torch.no_grad():
+            context = text(input_ids=ids).last_hidden_state
+        return latents.float().contiguous(memory_format=torch.channels_last), context
+
+    def stream_of(width: int, height: int, seed: int) -> Stream:
+        batch = max(8, int(args.batch * min(256 * 256 / (width * height), 2)) // 8 * 8)
+        began = time.perf_counter()
+        sampler = SceneSampler(sprites, plain=args.plain)
+        workers = args.workers if len(shapes) == 1 else max(1, args.workers // 2)
+        batches = feed(sampler, CHUNK, width / height, seed, workers, args.tokenizer)
+        cache = Cache(vae, painter, batches, height, width, args.count)
+        log.note(
+            shape=f"{width}x{height}",
+            filled=args.count,
+            per_s=round(args.count / (time.perf_counter() - began)),
+        )
+        rate.fill_(0.0)  # capture must not move the weights
+        captured = GraphedStep(train, batch_of(cache, batch), log)
+        log.note(captured=round(time.perf_counter() - began, 1))
+        return Stream(cache, captured, batch, (width, height))
 
     done = 0.0
     for number, stage in enumerate(args.stages.split(",")):
-        shape, share = stage.split(":")
-        width, height = (int(v) for v in shape.split("x"))
-        batch = int(args.batch * min(256 * 256 / (width * height), 2))
-        began = time.perf_counter()
-        sampler = SceneSampler(sprites, plain=args.plain)
-        seed = args.seed * 100 + number + int(1000 * args.start)
-        batches = feed(sampler, CHUNK, width / height, seed, args.workers, args.tokenizer)
-        cache = Cache(vae, painter, batches, height, width, args.count)
-        log.note(stage=stage, filled=args.count, per_s=round(args.count / (time.perf_counter() - began)))
-
-        def batch_of(size: int, cache: Cache = cache) -> tuple[Tensor, Tensor]:
-            latents, ids = cache.batch(size)
-            ids = torch.where(torch.rand(size, 1, device=device) < DROP, empty, ids)
-            with torch.no_grad():
-                context = text(input_ids=ids).last_hidden_state
-            return latents.float().contiguous(memory_format=torch.channels_last), context
-
-        optimizer.param_groups[0]["lr"].fill_(0.0)  # capture must not move the weights
-        captured = GraphedStep(train, batch_of(batch), log)
-        log.note(captured=round(time.perf_counter() - began, 1))
-        log.flops = FLOPS.get((width, height), 0.0)
+        names, share = stage.split(":")
+        shapes = [tuple(int(v) for v in name.split("x")) for name in names.split("+")]
+        seed = args.seed * 100 + 10 * number + int(1000 * args.start) + 100_003 * rank()
+        streams = [stream_of(width, height, seed + k) for k, (width, height) in enumerate(shapes)]
+        log.flops = sum(FLOPS.get(stream.shape, 0.0) for stream in streams) / len(streams)
         log.last, log.pictures = time.perf_counter(), 0
-        began, span, step = time.perf_counter(), args.seconds * float(share), 0
-        while (spent := time.perf_counter() - began) < span:
-            at = args.start + (args.end - args.start) * (done + spent) / args.seconds
-            optimizer.param_groups[0]["lr"].fill_(
-                args.lr * schedule(int(at * 100_000), 100_000, 1500, args.hold)
-            )
-            (loss,) = captured(*batch_of(batch))
-            average.update(unet)
+        began, span, step, spent = time.perf_counter(), args.seconds * float(share), 0, 0.0
+        while spent < span:
+            if step % 8 == 0:
+                if device.type == "cuda":
+                    torch.cuda.synchronize()  # the clock must not run ahead of the device
+                spent = agreed(time.perf_counter() - began, device)
+                at = args.start + (args.end - args.start) * (done + spent) / args.seconds
+                rate.fill_(args.lr * schedule(int(at * 100_000), 100_000, 1500, args.hold))
+            stream = streams[step % len(streams)]
+            (loss,) = stream.step(*batch_of(stream.cache, stream.batch))
+            average.update(masters.state())
             if step % 200 == 0 and not torch.isfinite(loss):
                 raise RuntimeError(
                     f"the loss is not finite at step {step} of stage {stage}; the last stage's weights are kept"
                 )
-            log.step(step, batch, loss=loss)
+            log.step(step, stream.batch, loss=loss)
             step += 1
-            if step % args.refresh == 0:
-                cache.renew()
-            if step % 8 == 0 and device == "cuda":
-                torch.cuda.synchronize()  # the clock must not run ahead of the device
+            if step % args.refresh < len(streams):
+                stream.cache.renew()
         done += span
-        save_shards(average.shadow, args.out, "unet")  # after each stage: a later one may fail
-        del cache, batches, captured
-    torch.save(
-        {
-            "unet": unet.state_dict(),
-            "average": average.shadow,
-            "steps": average.steps,
-            "optimizer": optimizer.state_dict(),
-        },
-        state,
-    )
+        if first:  # after each stage: a later one may fail
+            save_shards(average.shadow, args.out, "unet")
+            kept = {
+                "unet": masters.state(),
+                "average": average.shadow,
+                "steps": average.steps,
+                "optimizer": optimizer.state_dict(),
+            }
+            torch.save(kept, state)
+        del streams, stream
+        torch.cuda.empty_cache()
     log.note(
-        saved=True, peak_gib=round(torch.cuda.max_memory_allocated() / 2**30, 1) if device == "cuda" else 0
+        saved=True,
+        peak_gib=round(torch.cuda.max_memory_allocated() / 2**30, 1) if device.type == "cuda" else 0,
     )
+    if torch.distributed.is_initialized():
+        torch.distributed.barrier()
+        torch.distributed.destroy_process_group()
 
 
 if __name__ == "__main__":

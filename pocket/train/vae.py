@@ -115,7 +115,7 @@ def main() -> None:
     if args.init:
         vae.load_state_dict(load_shards(args.init, "vae"))
     vae = fuse(vae.to(device))
-    average = Average(vae, 0.999)
+    average = Average(vae.state_dict(), 0.999)
     optimizer = adamw(list(vae.parameters()), args.lr, (0.9, 0.99), 1e-4)
     log = Log(args.out / "log.jsonl", FLOPS, every=50)
     log.note(
@@ -146,7 +146,7 @@ def main() -> None:
             )
             shrink = step % 4 == 3 and spent < 0.7 * args.seconds
             loss, squared = steps[shrink](pixels)
-            average.update(vae)
+            average.update(vae.state_dict())
             log.step(step, args.batch, loss=loss, mse=squared)
             step += 1
         if device == "cuda":
