@@ -26,6 +26,10 @@ try:
 except ImportError:  # CPU machines carry no Triton: the twins are used
     triton = None
 
+TILE = 64
+"""Pixels and channels of one tile of a picture."""
+WIDEST = 1024
+"""The most channels that a norm may have."""
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 """Triton's own emulation on the CPU: the tests run the kernels in it."""
 
@@ -45,15 +49,16 @@ def group_norm_reference(
 
 
 if triton is not None:
+    # One tile is BP pixels × BC channels, BC the same for every width: each variant costs a second to compile.
 
     @triton.jit
-    def _sums(x, out, pixels, channels, PER: tl.constexpr, BP: tl.constexpr, BC: tl.constexpr):
-        n, chunk = tl.program_id(0).to(tl.int64), tl.program_id(1)
-        c = tl.arange(0, BC)
+    def _sums(x, out, pixels, channels, rounds, BP: tl.constexpr, BC: tl.constexpr):
+        n, first = tl.program_id(0).to(tl.int64), tl.program_id(1) * rounds * BP
+        c = tl.program_id(2) * BC + tl.arange(0, BC)
         s1 = tl.zeros([BC], tl.float32)
         s2 = tl.zeros([BC], tl.float32)
-        for start in range(0, PER, BP):
-            p = chunk * PER + start + tl.arange(0, BP)
+        for k in range(rounds):
+            p = first + k * BP + tl.arange(0, BP)
             mask = (p[:, None] < pixels) & (c[None, :] < channels)
             v = tl.load(x + n * pixels * channels + p[:, None] * channels + c[None, :], mask, 0.0)
             v = v.to(tl.float32)
@@ -101,31 +106,30 @@ if triton is not None:
 
     @triton.jit
     def _apply(x, a, b, y, pixels, channels, SILU: tl.constexpr, BP: tl.constexpr, BC: tl.constexpr):
-        n, chunk = tl.program_id(0).to(tl.int64), tl.program_id(1)
-        c = tl.arange(0, BC)
-        p = chunk * BP + tl.arange(0, BP)
+        n = tl.program_id(0).to(tl.int64)
+        c = tl.program_id(2) * BC + tl.arange(0, BC)
+        p = tl.program_id(1) * BP + tl.arange(0, BP)
         mask = (p[:, None] < pixels) & (c[None, :] < channels)
         at = n * pixels * channels + p[:, None] * channels + c[None, :]
         v = tl.load(x + at, mask, 0.0).to(tl.float32)
-        z = v * tl.load(a + n * channels + c, c < channels, 0.0)
-        z = z + tl.load(b + n * channels + c, c < channels, 0.0)
+        z = v * tl.load(a + n * channels + c, c < channels, 0.0)[None, :]
+        z = z + tl.load(b + n * channels + c, c < channels, 0.0)[None, :]
         if SILU:
             z = z * tl.sigmoid(z)
         tl.store(y + at, z.to(y.dtype.element_ty), mask)
 
     @triton.jit
     def _grad_sums(
-        x, dy, a, b, out, pixels, channels,
-        SILU: tl.constexpr, PER: tl.constexpr, BP: tl.constexpr, BC: tl.constexpr,
-    ):  # fmt: skip
-        n, chunk = tl.program_id(0).to(tl.int64), tl.program_id(1)
-        c = tl.arange(0, BC)
-        scale = tl.load(a + n * channels + c, c < channels, 0.0)
-        offset = tl.load(b + n * channels + c, c < channels, 0.0)
+        x, dy, a, b, out, pixels, channels, rounds, SILU: tl.constexpr, BP: tl.constexpr, BC: tl.constexpr
+    ):
+        n, first = tl.program_id(0).to(tl.int64), tl.program_id(1) * rounds * BP
+        c = tl.program_id(2) * BC + tl.arange(0, BC)
+        scale = tl.load(a + n * channels + c, c < channels, 0.0)[None, :]
+        offset = tl.load(b + n * channels + c, c < channels, 0.0)[None, :]
         s1 = tl.zeros([BC], tl.float32)
         s2 = tl.zeros([BC], tl.float32)
-        for start in range(0, PER, BP):
-            p = chunk * PER + start + tl.arange(0, BP)
+        for k in range(rounds):
+            p = first + k * BP + tl.arange(0, BP)
             mask = (p[:, None] < pixels) & (c[None, :] < channels)
             at = n * pixels * channels + p[:, None] * channels + c[None, :]
             v = tl.load(x + at, mask, 0.0).to(tl.float32)
@@ -185,20 +189,21 @@ if triton is not None:
     def _grad_apply(
         x, dy, a, b, k1, k2, dx, pixels, channels, SILU: tl.constexpr, BP: tl.constexpr, BC: tl.constexpr
     ):
-        n, chunk = tl.program_id(0).to(tl.int64), tl.program_id(1)
-        c = tl.arange(0, BC)
-        p = chunk * BP + tl.arange(0, BP)
-        mask = (p[:, None] < pixels) & (c[None, :] < channels)
+        n = tl.program_id(0).to(tl.int64)
+        c = tl.program_id(2) * BC + tl.arange(0, BC)
+        p = tl.program_id(1) * BP + tl.arange(0, BP)
+        known = c < channels
+        mask = (p[:, None] < pixels) & known[None, :]
         at = n * pixels * channels + p[:, None] * channels + c[None, :]
         row = n * channels + c
         v = tl.load(x + at, mask, 0.0).to(tl.float32)
         g = tl.load(dy + at, mask, 0.0).to(tl.float32)
-        scale = tl.load(a + row, c < channels, 0.0)
+        scale = tl.load(a + row, known, 0.0)[None, :]
         if SILU:
-            z = v * scale + tl.load(b + row, c < channels, 0.0)
+            z = v * scale + tl.load(b + row, known, 0.0)[None, :]
             s = tl.sigmoid(z)
             g = g * s * (1 + z * (1 - s))
-        d = g * scale + v * tl.load(k1 + row, c < channels, 0.0) + tl.load(k2 + row, c < channels, 0.0)
+        d = g * scale + v * tl.load(k1 + row, known, 0.0)[None, :] + tl.load(k2 + row, known, 0.0)[None, :]
         tl.store(dx + at, d.to(dx.dtype.element_ty), mask)
 
     @triton.jit
@@ -337,40 +342,40 @@ class _GroupNorm(torch.autograd.Function):
         pixels = height * width
         x = _flat(x)
         shift = None if shift is None else shift.contiguous()
-        bc = triton.next_power_of_2(channels)
-        bp = max(1, 8192 // bc)
-        per = min(bp * 4, triton.next_power_of_2(pixels))
+        tiles, columns = triton.cdiv(pixels, TILE), triton.cdiv(channels, TILE)
+        rounds = min(tiles, 4)
         sums = torch.zeros(n, 2, channels, device=x.device, dtype=torch.float32)
-        _sums[(n, triton.cdiv(pixels, per))](x, sums, pixels, channels, per, bp, bc, num_warps=8)
+        _sums[(n, triton.cdiv(tiles, rounds), columns)](x, sums, pixels, channels, rounds, TILE, TILE)
         a, b, mean, rstd, total = torch.empty(5, n, channels, device=x.device).unbind(0)
         _coefficients[(n,)](
             sums, x if shift is None else shift, weight, bias, a, b, mean, rstd, total,
-            pixels, channels, groups, eps, shift is not None, bc,
+            pixels, channels, groups, eps, shift is not None, WIDEST,
         )  # fmt: skip
         y = torch.empty_like(x, memory_format=torch.channels_last)
-        _apply[(n, triton.cdiv(pixels, bp))](x, a, b, y, pixels, channels, silu, bp, bc, num_warps=8)
+        _apply[(n, tiles, columns)](x, a, b, y, pixels, channels, silu, TILE, TILE)
         ctx.save_for_backward(x, weight, a, b, mean, rstd, total, shift)
-        ctx.shape = (groups, silu, bp, per, bc)
+        ctx.kind = (groups, silu)
         return y
 
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, a, b, mean, rstd, total, shift = ctx.saved_tensors
-        groups, silu, bp, per, bc = ctx.shape
+        groups, silu = ctx.kind
         n, channels, height, width = x.shape
         pixels = height * width
         dy = _flat(dy)
+        tiles, columns = triton.cdiv(pixels, TILE), triton.cdiv(channels, TILE)
+        rounds = min(tiles, 4)
         sums = torch.zeros(n, 2, channels, device=x.device, dtype=torch.float32)
-        grid = (n, triton.cdiv(pixels, per))
-        _grad_sums[grid](x, dy, a, b, sums, pixels, channels, silu, per, bp, bc, num_warps=8)
+        grid = (n, triton.cdiv(tiles, rounds), columns)
+        _grad_sums[grid](x, dy, a, b, sums, pixels, channels, rounds, silu, TILE, TILE)
         k1, k2, normed, plain, moved = torch.empty(5, n, channels, device=x.device).unbind(0)
         _grad_coefficients[(n,)](
             sums, x if shift is None else shift, weight, a, mean, rstd, total, k1, k2, normed, plain, moved,
-            pixels, channels, groups, shift is not None, bc,
+            pixels, channels, groups, shift is not None, WIDEST,
         )  # fmt: skip
         dx = torch.empty_like(x, memory_format=torch.channels_last)
-        grid = (n, triton.cdiv(pixels, bp))
-        _grad_apply[grid](x, dy, a, b, k1, k2, dx, pixels, channels, silu, bp, bc, num_warps=8)
+        _grad_apply[(n, tiles, columns)](x, dy, a, b, k1, k2, dx, pixels, channels, silu, TILE, TILE)
         dshift = None if shift is None else moved.to(shift.dtype)
         return (
             dx, normed.sum(0).to(weight.dtype), plain.sum(0).to(weight.dtype), dshift, None, None, None,

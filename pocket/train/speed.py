@@ -71,13 +71,14 @@ def main() -> None:
     args = parser.parse_args()
     args.out.mkdir(exist_ok=True)
     device = join()
-    torch.backends.cudnn.benchmark = True
     torch.set_float32_matmul_precision("high")
     log = Log(args.out / "speed.jsonl")
+    log.note(device=torch.cuda.get_device_name() if device.type == "cuda" else "cpu")
     apart = agreement(device)
     log.note(apart={name: round(value, 5) for name, value in apart.items()})
     if not apart["fused_gradient"] < 3 * apart["autocast_gradient"] + 1e-3:
         raise SystemExit("the fused kernels do not compute what diffusers computes")
+    torch.backends.cudnn.benchmark = True
     alphas = DDIMScheduler.from_config(SCHEDULER).alphas_cumprod.to(device)
     side = args.size // 8
     for variant in args.variants.split(","):

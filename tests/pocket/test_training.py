@@ -82,11 +82,11 @@ def test_the_schedule_warms_holds_and_ends_at_zero() -> None:
 
 def test_the_average_follows_the_weights() -> None:
     model = torch.nn.Linear(2, 2)
-    average = Average(model, 0.9, every=1)
+    average = Average(model.state_dict(), 0.9, every=1)
     with torch.no_grad():
         model.weight.fill_(1.0)
     for _ in range(300):
-        average.update(model)
+        average.update(model.state_dict())
     torch.testing.assert_close(average.shadow["weight"], torch.ones(2, 2), rtol=0, atol=1e-3)
 
 

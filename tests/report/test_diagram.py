@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from jogak.report.diagram import nodes, pipeline_svg, write_diagram
+from jogak.report.diagram import as_made, nodes, pipeline_svg, write_diagram
 from jogak.spec import Document, FilmBrief
 from jogak.store import SPEC, Record, Store, current, each, step
 
@@ -96,6 +96,13 @@ def test_a_second_run_is_drawn_as_hits(tmp_path: Path) -> None:
     assert graph["draw_shot"].hits == graph["draw_shot"].calls == 3
     # what a hit did inside of itself did not happen in this run
     assert "draw_keyframe" not in graph
+
+
+def test_a_second_run_as_it_was_made_is_drawn_like_the_first(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    first, second = (pipeline_svg(as_made(journey(store))) for _ in range(2))
+    assert first == second
+    assert "draw shot" in first and "stored" not in first
 
 
 @pytest.mark.parametrize("lang", ["ko", "en"])

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from html import escape
 from itertools import pairwise
 from unicodedata import category, east_asian_width
@@ -115,6 +115,24 @@ def nodes(records: Sequence[Record]) -> list[Node]:
             giver = SPEC if parent == SPEC else calls[parent].name
             graph[giver].feeds.add(record.name)
     return [node for node in graph.values() if node.calls or node.feeds or len(graph) == 1]
+
+
+def as_made(records: Sequence[Record]) -> list[Record]:
+    """The calls of a journey itself, those that the store answered told as they were when they were made.
+
+    Drawn from these, a film that is made again from the store has the diagram and the report that it had, and they
+    need not be made again either.
+    """
+    own = {record.key for record in records if not record.outer} | {SPEC}
+    return [
+        replace(
+            record,
+            state="made" if record.hit else record.state,
+            parents=tuple(parent for parent in record.parents if parent in own),
+        )
+        for record in records
+        if not record.outer
+    ]
 
 
 def _room(module: str) -> str:

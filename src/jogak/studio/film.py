@@ -25,7 +25,7 @@ from jogak.judge.clip import judge_ref
 from jogak.judge.film import judge_film, judge_shot, write_scores
 from jogak.models import load, resolve
 from jogak.report.contact import contact_sheet
-from jogak.report.diagram import pipeline_svg, write_diagram
+from jogak.report.diagram import as_made, pipeline_svg, write_diagram
 from jogak.report.film_report import FilmFacts, make_report, stages
 from jogak.spec import BEDS, Audio, Clip, Document, FilmBrief, FilmPlan, Handle, Image, ModelRef, Shot
 from jogak.spec.scores import EventError, FilmScores, SoundFacts
@@ -98,10 +98,11 @@ def make_film(
         contact = contact_sheet(film, plan)
         srt, vtt = subtitle_files(subtitles)
         otio = timeline(plan, subtitles)
-        diagram = write_diagram(pipeline_svg(run.records, plan.lang))
+        made = as_made(run.records)
+        diagram = write_diagram(pipeline_svg(made, plan.lang))
         facts = FilmFacts(
             plan=plan, scores=scores, pictures=keyframes, poster=keyframes[0], contact=contact, clips=clips, film=film,
-            models=(model, judge), stages=stages(run.records), diagram=diagram,
+            models=(model, judge), stages=stages(made), diagram=diagram,
             adjusted=(*adjusted, *subtitles.notes, *edit_notes(plan)), version=jogak.__version__,
         )  # fmt: skip
         files = {
