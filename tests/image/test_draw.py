@@ -14,6 +14,7 @@ import pytest
 from jogak.image.draw import draw_image
 from jogak.image.files import import_picture
 from jogak.image.infotext import read_recipe
+from jogak.image.steer import Steering
 from jogak.models import resolve
 from jogak.spec import Image, ImageRequest, ModelRef
 from jogak.spec.image import SamplerName
@@ -33,7 +34,7 @@ def model(pocket_like: Path) -> ModelRef:
 def draw(store: Store, model: ModelRef, start: Image | None = None, **asked) -> np.ndarray:
     request = ImageRequest.parse({"prompt": "red fox", "width": 64, "height": 64, "steps": 4} | asked)
     with store.run("image", spec=request):
-        return pixels(draw_image(request, model, start))
+        return pixels(draw_image(request, model, Steering(init=start)))
 
 
 def pixels(image: Image) -> np.ndarray:
@@ -102,7 +103,7 @@ def test_request_and_picture_must_belong_together(store: Store, model: ModelRef,
 def test_the_recipe_is_true(store: Store, model: ModelRef, start: Image) -> None:
     request = ImageRequest(prompt="fox", width=64, height=64, steps=2, init=start.sha256)
     with store.run("image", spec=request):
-        drawn = draw_image(request, model, start)
+        drawn = draw_image(request, model, Steering(init=start))
     recipe = read_recipe(drawn.path)
     assert recipe.request == request
     assert (recipe.weights, recipe.numeric) == (model.digest, model.numeric)

@@ -49,6 +49,25 @@ def image(
         Path | None, Parameter(help="picture to start from (img2img), cut and scaled to the size")
     ] = None,
     strength: Annotated[float, _field("strength")] = _DEFAULT.strength,
+    mask: Annotated[
+        Path | None, Parameter(help="white is drawn anew, black stays as it is in --init (inpainting)")
+    ] = None,
+    hires: Annotated[float, _field("hires")] = _DEFAULT.hires,
+    lora: Annotated[
+        tuple[str, ...],
+        Parameter(help="NAME[:WEIGHT], may be given several times; or <lora:NAME:0.8> in the prompt"),
+    ] = (),
+    control: Annotated[
+        tuple[str, ...],
+        Parameter(
+            help="KIND=FILE[:WEIGHT][@START-END][#MODEL]; canny, scribble, lineart, hed, depth, pose; "
+            "none:canny=MAP for a map that is ready; pose=waving for a pose by its name"
+        ),
+    ] = (),
+    ip: Annotated[
+        tuple[str, ...],
+        Parameter(help="FILE[:WEIGHT][:style|layout][#MODEL]: a picture to look at (IP-Adapter)"),
+    ] = (),
     backend: Annotated[
         Literal["auto", "openvino", "torch"], Parameter(help="auto: CUDA where there is one, else OpenVINO")
     ] = "auto",
@@ -57,17 +76,31 @@ def image(
     """Draw a picture from words, Korean or English.
 
     Weights of words: (fox:1.3), [snow]; over time: [dawn:night:0.5]; BREAK begins a new chunk of 75 tokens.
+
+    Steered: jogak image "sks_girl in a garden <lora:hana:0.8>" --control pose=waving --ip mood.png:0.5 -o out.png
     """
     width, height = _size(size)
     request = ImageRequest.parse(
         {"prompt": prompt, "negative": negative, "model": model, "width": width, "height": height}
         | {"steps": steps, "guidance": guidance, "sampler": sampler, "seed": seed, "strength": strength}
+        | {"hires": hires}
     )
     targets = _targets(output, n)
+    from jogak.image.lora_tags import split_loras
+    from jogak.image.steer import parse_control, parse_ip
     from jogak.models import resolve
+    from jogak.studio.picture import Sources, draw_pictures, steerable
 
+    sources = Sources(
+        init=init,
+        mask=mask,
+        loras=tuple(use for one in lora for use in split_loras(f"<lora:{one}>")[1]),
+        controls=tuple(parse_control(one) for one in control),
+        ips=tuple(parse_ip(one) for one in ip),
+    )
     # the environment's choice stands where the flag is left alone
     ref = resolve(model, None if backend == "auto" else backend)
+    ref = steerable(ref, sources.adapt or "<lora:" in prompt)
     if dry_run:
         print(request.to_yaml(), end="")
         print(f"weights: {ref.digest[:12]} ({ref.family}), runs as {ref.numeric}")
@@ -76,16 +109,15 @@ def image(
     require_writable(targets[0].parent)
     with _bar("loading", len(targets)) as on_progress:
         from jogak.store import Store
-        from jogak.studio.picture import draw_pictures
 
         store = Store()
         begun = time.perf_counter()
-        drawn = draw_pictures(store, request, ref, count=n, init=init, on_progress=on_progress)
+        drawn = draw_pictures(store, request, ref, count=n, sources=sources, on_progress=on_progress)
         for handle, target in zip(drawn, targets, strict=True):
             store.export(handle, target)
     seconds = time.perf_counter() - begun
-    for i, target in enumerate(targets):
-        print(f"{target}  {width}×{height}, seed {seed + i}, {steps} steps")
+    for i, (target, handle) in enumerate(zip(targets, drawn, strict=True)):
+        print(f"{target}  {handle.width}×{handle.height}, seed {seed + i}, {steps} steps")
     print(f"{len(targets)} drawn in {seconds:.1f} s with {ref.name} ({ref.numeric})")
 
 

@@ -22,6 +22,12 @@ app = App(
 )
 app.command("jogak.cli.image:image", name="image")
 app.command("jogak.cli.image:replay", name="replay")
+app.command("jogak.cli.dataset:dataset_app", name="dataset")
+app.command("jogak.cli.train:train", name="train")
+app.command("jogak.cli.sweep:sweep", name="sweep")
+app.command("jogak.cli.lora:lora_app", name="lora")
+app.command("jogak.cli.eval:evaluate", name="eval")
+app.command("jogak.cli.report:report", name="report")
 app.command("jogak.cli.film:film", name="film")
 app.command("jogak.cli.runs:runs_app", name="runs")
 

@@ -18,7 +18,8 @@ from pydantic import Field
 
 import jogak
 from jogak.image.files import open_picture
-from jogak.spec import ImageRequest, ModelRef, Spec, SpecError
+from jogak.image.steer import Steering
+from jogak.spec import ImageRequest, LoraUse, ModelRef, Spec, SpecError
 from jogak.spec.handles import Sha256
 
 MAX_TEXT = 200_000
@@ -45,7 +46,7 @@ class Recipe(Spec):
     numeric: str = Field(description="backend, precision and threads that drew it")
     versions: dict[str, Annotated[str, Field(max_length=100)]] = Field(max_length=20)
     inputs: dict[str, Sha256] = Field(
-        default={}, max_length=20, description="digests of the pictures it began with"
+        default={}, max_length=40, description="digests of the pictures and adapters it was drawn with"
     )
     pixels: Sha256 = Field(description="sha256 over the RGB pixels, row by row")
 
@@ -64,8 +65,8 @@ def versions(numeric: str) -> dict[str, str]:
     return found
 
 
-def infotext(request: ImageRequest, model: ModelRef) -> str:
-    """The request as other programs write it below a picture."""
+def infotext(request: ImageRequest, model: ModelRef, given: Steering | None = None) -> str:
+    """The request as other programs write it below a picture; LoRAs as tags, as they are asked for there."""
     sampler, schedule = SAMPLER_NAMES[request.sampler]
     facts: dict[str, object] = {
         "Steps": request.steps,
@@ -79,20 +80,43 @@ def infotext(request: ImageRequest, model: ModelRef) -> str:
     }
     if request.init:
         facts["Denoising strength"] = f"{request.strength:g}"
+    if request.hires > 1:
+        facts |= {"Hires upscale": f"{request.hires:g}", "Hires upscaler": "Lanczos"}
+    if given and given.loras:
+        names = (Path(file.name).stem for file in given.loras)
+        hashes = (f"{name}: {file.sha256[:12]}" for name, file in zip(names, given.loras, strict=True))
+        facts["Lora hashes"] = ", ".join(hashes)
+    for i, use in enumerate(request.controls if given else ()):
+        file = given.controls[i] if given else None
+        facts[f"ControlNet {i}"] = (
+            f"Module: {use.kind}, Model: {file.name if file else use.model} [{file.sha256[:8] if file else ''}], "
+            f"Weight: {use.weight:g}, Resize Mode: Crop and Resize, Guidance Start: {use.start:g}, "
+            f"Guidance End: {use.end:g}"
+        )
     facts["Version"] = f"jogak {jogak.__version__}"
-    lines = [request.prompt]
+    tags = [_tag(use) for use in request.loras]
+    lines = [" ".join([request.prompt, *tags])]
     if request.negative:
         lines.append(f"Negative prompt: {request.negative}")
     lines.append(", ".join(f"{key}: {_quoted(str(value))}" for key, value in facts.items()))
     return "\n".join(lines)
 
 
-def png_text(request: ImageRequest, model: ModelRef, recipe: Recipe) -> PngInfo:
+def _tag(use: LoraUse) -> str:
+    name = Path(use.name).stem
+    if use.text_weight is None:
+        return f"<lora:{name}:{use.weight:g}>"
+    return f"<lora:{name}:{use.text_weight:g}:{use.weight:g}>"
+
+
+def png_text(
+    request: ImageRequest, model: ModelRef, recipe: Recipe, given: Steering | None = None
+) -> PngInfo:
     """The text to save a PNG with."""
     text = PngInfo()
     # Other programs know only one of the two kinds of PNG text; Pillow takes the old one where the signs
     # allow it.
-    text.add_text("parameters", infotext(request, model))
+    text.add_text("parameters", infotext(request, model, given))
     text.add_text(
         "jogak", json.dumps(recipe.model_dump(mode="json"), ensure_ascii=True, separators=(",", ":"))
     )

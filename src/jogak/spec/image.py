@@ -40,6 +40,7 @@ class ControlUse(Spec):
 
     kind: ControlKind
     image: Digest = Field(description="sha256 of the picture or map")
+    shows: ControlKind | None = Field(default=None, description="for a map that is ready: what it shows")
     model: str | None = Field(
         default=None, max_length=500, description="a catalogue name, folder or file; default: by the kind"
     )

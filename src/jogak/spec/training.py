@@ -157,6 +157,12 @@ class TrainRequest(Spec):
     )
     seed: int = Field(default=0, ge=0, le=2**32 - 1, description="same seed, same loss curve")
 
+    @model_validator(mode="after")
+    def _prodigy_has_one_rate(self) -> TrainRequest:
+        if self.optimizer == "prodigy" and self.text_lr not in (None, self.lr) and "lr" in self.model_fields_set:
+            raise ValueError("prodigy finds one learning rate for everything; leave text_lr out")
+        return self
+
     def for_family(self, family: str) -> TrainRequest:
         """With the family's defaults where nothing was asked for, every choice spelled out."""
         wished = {name: getattr(self, name) for name in self.model_fields_set}
@@ -166,7 +172,8 @@ class TrainRequest(Spec):
             | wished
         )
         full = type(self).model_validate(given)
-        text_lr = full.text_lr if full.text_lr is not None else full.lr / 2
+        half = full.lr if self.optimizer == "prodigy" else full.lr / 2
+        text_lr = half if full.text_lr is None else full.text_lr
         every = {name: getattr(full, name) for name in type(self).model_fields}
         return type(self).model_validate(every | {"text_lr": text_lr})
 
