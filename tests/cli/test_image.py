@@ -49,7 +49,7 @@ def test_help_shows_the_specifications_defaults(capsys: pytest.CaptureFixture[st
     for name in ("steps", "guidance", "sampler", "seed", "strength", "model"):
         assert f"--{name}" in shown
         assert f"[default:{ImageRequest.model_fields[name].default}" in shown
-    assert "[default:256x256]" in shown
+        assert "256x256forpocket" in shown
 
 
 def test_a_picture_is_drawn_and_says_how(

@@ -61,8 +61,8 @@ def test_an_unknown_name_lists_the_near_one() -> None:
     [
         (
             "model_index.json",
-            {"_class_name": "StableDiffusionXLPipeline"},
-            "holds a StableDiffusionXLPipeline",
+            {"_class_name": "StableDiffusion3Pipeline"},
+            "holds a StableDiffusion3Pipeline",
         ),
         ("unet/config.json", {"in_channels": 9}, "9 channels"),
         ("vae/config.json", {"latent_channels": 8}, "do not belong together"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -41,7 +42,12 @@ def image(
     guidance: Annotated[float, _field("guidance")] = _DEFAULT.guidance,
     sampler: Annotated[SamplerName, _field("sampler")] = _DEFAULT.sampler,
     seed: Annotated[int, _field("seed")] = _DEFAULT.seed,
-    size: Annotated[str, Parameter(help="width x height in pixels, multiples of 8")] = _DEFAULT_SIZE,
+    size: Annotated[
+        str | None,
+        Parameter(
+            help=f"width x height in pixels, multiples of 8; default: the model's own, {_DEFAULT_SIZE} for pocket"
+        ),
+    ] = None,
     n: Annotated[
         int, Parameter(name=("-n", "--n"), help="how many, seed after seed: out-1.png, out-2.png, …")
     ] = 1,
@@ -68,6 +74,11 @@ def image(
         tuple[str, ...],
         Parameter(help="FILE[:WEIGHT][:style|layout][#MODEL]: a picture to look at (IP-Adapter)"),
     ] = (),
+    vae: Annotated[Path | None, _field("vae")] = None,
+    embedding: Annotated[
+        tuple[Path, ...], Parameter(help=ImageRequest.model_fields["embeddings"].description)
+    ] = (),
+    memory: Annotated[str, Parameter(help=ImageRequest.model_fields["memory"].description)] = "",
     backend: Annotated[
         Literal["auto", "openvino", "torch"], Parameter(help="auto: CUDA where there is one, else OpenVINO")
     ] = "auto",
@@ -79,17 +90,17 @@ def image(
 
     Steered: jogak image "sks_girl in a garden <lora:hana:0.8>" --control pose=waving --ip mood.png:0.5 -o out.png
     """
-    width, height = _size(size)
     request = ImageRequest.parse(
-        {"prompt": prompt, "negative": negative, "model": model, "width": width, "height": height}
-        | {"steps": steps, "guidance": guidance, "sampler": sampler, "seed": seed, "strength": strength}
-        | {"hires": hires}
+        {"prompt": prompt, "negative": negative, "model": model, "steps": steps, "guidance": guidance}
+        | {"sampler": sampler, "seed": seed, "strength": strength, "hires": hires, "vae": vae and str(vae)}
+        | {"embeddings": tuple(map(str, embedding)), "memory": tuple(filter(None, memory.split(",")))}
+        | (dict(zip(("width", "height"), _size(size), strict=True)) if size else {})
     )
     targets = _targets(output, n)
     from jogak.image.lora_tags import split_loras
     from jogak.image.steer import parse_control, parse_ip
-    from jogak.models import resolve
-    from jogak.studio.picture import Sources, draw_pictures, steerable
+    from jogak.models.catalogue import describe
+    from jogak.studio.picture import Sources, draw_pictures, findings, model_of
 
     sources = Sources(
         init=init,
@@ -99,8 +110,16 @@ def image(
         ips=tuple(parse_ip(one) for one in ip),
     )
     # the environment's choice stands where the flag is left alone
-    ref = resolve(model, None if backend == "auto" else backend)
-    ref = steerable(ref, sources.adapt or "<lora:" in prompt)
+    ref = model_of(
+        request, None if backend == "auto" else backend, adapters=sources.adapt or "<lora:" in prompt.lower()
+    )
+    if size is None:
+        own = describe(ref.folder).size
+        request = ImageRequest.parse(request.model_dump() | {"width": own, "height": own})
+    for finding in findings(request, ref, sources):
+        if finding.level == "stop":
+            raise SpecError(finding.en)
+        print(f"{finding.level}: {finding.en}", file=sys.stderr)
     if dry_run:
         print(request.to_yaml(), end="")
         print(f"weights: {ref.digest[:12]} ({ref.family}), runs as {ref.numeric}")

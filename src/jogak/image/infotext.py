@@ -32,7 +32,7 @@ SAMPLER_NAMES: Mapping[str, tuple[str, str]] = {
     "euler_a": ("Euler a", "Trailing"),
     "dpmpp_2m": ("DPM++ 2M", "Trailing"),
     "dpmpp_2m_karras": ("DPM++ 2M", "Karras"),
-    "lcm": ("LCM", "Trailing"),
+    "lcm": ("LCM", "LCM"),
 }
 """Sampler and schedule as other programs call them."""
 

@@ -39,13 +39,15 @@ def encode(model: DiffusionModel, prompt: str, step: int = 0, steps: int = 1) ->
     """
     chunks = _chunks(model, weighted(at_step(prompt, step, steps)))
     states = model.encode_tokens([model.chunk(chunk.tokens) for chunk in chunks])
-    weights = torch.ones(states.shape[:2])
+    weights = torch.ones(len(states), model.text_length)
     for i, chunk in enumerate(chunks):
         weights[i, 1 : 1 + len(chunk.weights)] = torch.tensor(chunk.weights)
     if (weights != 1).any():
-        heavier = states * weights.unsqueeze(-1)
-        ratio = (states.mean() / heavier.mean()).item()
-        states = heavier * ratio if 0.5 < ratio < 2 else heavier
+        words = states[:, : model.text_length]  # what stands behind them (SDXL's pooled text) has no weight
+        heavier = words * weights.unsqueeze(-1)
+        ratio = (words.mean() / heavier.mean()).item()
+        heavier = heavier * ratio if 0.5 < ratio < 2 else heavier
+        states = torch.cat([heavier, states[:, model.text_length :]], 1)
     return states.reshape(1, -1, states.shape[-1])
 
 

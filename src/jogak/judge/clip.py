@@ -18,7 +18,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
 
 from jogak.judge.features import check_images, resized
 from jogak.models.safe import folder_digest, read_weights
@@ -43,6 +42,9 @@ class Judge:
     """A loaded judging CLIP. Embeddings are unit vectors (N, D) float32."""
 
     def __init__(self, folder: Path) -> None:
+        # half of the time that a film answered from the store takes was spent importing this
+        from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
+
         self.name = folder.name
         try:
             config = CLIPConfig.from_pretrained(folder, local_files_only=True)

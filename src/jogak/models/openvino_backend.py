@@ -30,7 +30,8 @@ from openvino.frontend import FrontEndManager
 from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 from torch import Tensor, nn
 
-from jogak.models.safe import cache_folder, read_json
+from jogak.models.place import open_place
+from jogak.models.safe import cache_folder
 from jogak.spec import ModelRef
 
 CONVERSION = 1
@@ -42,9 +43,11 @@ KEPT_SHAPES = 6
 class OpenVinoNetworks:
     """The networks of `ref`, each converted and compiled when it is first used. See `diffusion.Networks`."""
 
+    extra_rows: int = 0
+
     def __init__(self, ref: ModelRef) -> None:
         _, precision, threads = ref.numeric.split("-")
-        config = read_json(ref.folder / "unet" / "config.json")
+        config = open_place(ref.folder).config("unet")
         self._time = (
             config["block_out_channels"][0],
             config.get("flip_sin_to_cos", True),

@@ -14,7 +14,7 @@ import json
 import math
 import os
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,23 +110,34 @@ def read_weights(folder: Path, stem: str) -> dict[str, Tensor]:
     index (`<stem>.safetensors.index.json`), a half-precision set by `.fp16`. Every header is checked before
     its weights.
     """
-    from safetensors import safe_open
-
     tensors: dict[str, Tensor] = {}
     for path, names in _parts(folder, stem):
-        header = read_header(path)
-        absent = names - header.tensors.keys()
-        if absent:
-            raise UnsafeWeights(
-                f"{path} lacks {min(absent)}, which its index places there; fetch the set again."
-            )
-        try:
-            with safe_open(path, framework="pt", device="cpu") as file:
-                for name in names or header.tensors.keys():
-                    tensors[name] = file.get_tensor(name)
-        except (OSError, ValueError, RuntimeError) as error:
-            raise UnsafeWeights(f"{path} could not be read: {error}. Fetch the file again.") from None
+        tensors |= read_tensors(path, names or read_header(path).tensors.keys())
     return tensors
+
+
+def read_part_headers(folder: Path, stem: str) -> dict[str, TensorFacts]:
+    """What the headers say of one part of a model, found as `read_weights` finds it; no weight is read."""
+    found: dict[str, TensorFacts] = {}
+    for path, names in _parts(folder, stem):
+        tensors = read_header(path).tensors
+        found |= {name: facts for name, facts in tensors.items() if not names or name in names}
+    return found
+
+
+def read_tensors(path: Path, names: Collection[str]) -> dict[str, Tensor]:
+    """These tensors of a safetensors file, on the CPU, in the type they are stored in; its header is checked
+    first. Raises `UnsafeWeights` for a name the file lacks."""
+    from safetensors import safe_open
+
+    absent = set(names) - read_header(path).tensors.keys()
+    if absent:
+        raise UnsafeWeights(f"{path} lacks {min(absent)}, which its index places there; fetch the set again.")
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            return {name: file.get_tensor(name) for name in names}
+    except (OSError, ValueError, RuntimeError) as error:
+        raise UnsafeWeights(f"{path} could not be read: {error}. Fetch the file again.") from None
 
 
 def read_json(path: Path) -> Any:
@@ -162,6 +173,14 @@ def folder_digest(folder: Path, parts: Iterable[str]) -> str:
                 total.update(f"{part}/{path.name}\0{known.of(path)}\n".encode())
     known.write()
     return total.hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    """sha256 (hex) of one file, remembered as `folder_digest` remembers it."""
+    known = _Digests.read()
+    digest = known.of(path)
+    known.write()
+    return digest
 
 
 def cache_folder() -> Path:

@@ -153,8 +153,10 @@ SAMPLERS: Mapping[str, Sampler] = MappingProxyType(
 """Sampler by the name that `jogak.spec.ImageRequest.sampler` gives it."""
 
 
-def schedule_of(sampler: str) -> Literal["trailing", "karras"]:
+def schedule_of(sampler: str) -> Literal["trailing", "karras", "lcm"]:
     """The schedule of sigmas that goes with a sampler's name, for `DiffusionModel.sigmas`."""
+    if sampler == "lcm":
+        return "lcm"
     return "karras" if sampler.endswith("_karras") else "trailing"
 
 

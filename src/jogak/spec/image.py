@@ -93,6 +93,17 @@ class ImageRequest(Spec):
     hires: float = Field(
         default=1.0, ge=1, le=4, description="draw small, enlarge by this factor, draw the details again"
     )
+    vae: str | None = Field(
+        default=None, max_length=500, description="an autoencoder in place of the model's own: file or folder"
+    )
+    embeddings: tuple[Annotated[str, Field(max_length=500)], ...] = Field(
+        default=(),
+        max_length=MAX_ADAPTERS,
+        description="textual inversions; a prompt calls them by file stem",
+    )
+    memory: tuple[Annotated[str, Field(max_length=40)], ...] = Field(
+        default=(), max_length=MAX_ADAPTERS, description="ways to spend less memory, as in fp8,vae-tiles"
+    )
     loras: tuple[LoraUse, ...] = Field(default=(), max_length=MAX_ADAPTERS)
     controls: tuple[ControlUse, ...] = Field(default=(), max_length=MAX_ADAPTERS)
     ips: tuple[IpUse, ...] = Field(default=(), max_length=MAX_ADAPTERS)

@@ -23,7 +23,10 @@ from jogak.image.prompt import check
 from jogak.image.steer import ControlFlag, IpFlag, Steering, adapter_ref, control_map, named_pose
 from jogak.models import load, resolve
 from jogak.models.catalogue import Backend
+from jogak.models.preflight import preflight
 from jogak.spec import ControlUse, Image, ImageRequest, IpUse, LoraUse, ModelRef, SpecError
+from jogak.spec.memory import Memory
+from jogak.spec.preflight import Finding
 from jogak.store import Files, Progress, Store, each
 
 MAX_COUNT = 100
@@ -79,7 +82,7 @@ def draw_pictures(
 ) -> list[Image]:
     """Draw a request `count` times, seed after seed, steered by `sources`.
 
-    LoRA tags in the prompt count as LoRAs. Adapters need the torch backend: a model on OpenVINO is taken there.
+    LoRA tags in the prompt count as LoRAs. Adapters need torch: a model on OpenVINO is taken there.
     Raises `SpecError` for what cannot be drawn before anything is, and as the steps do.
     """
     if sources.mask and not sources.init:
@@ -120,7 +123,8 @@ class Drawing:
 def plan_drawing(store: Store, request: ImageRequest, model: ModelRef, sources: Sources) -> Drawing:
     """Everything that can be refused is looked at here, before a run begins. Raises `SpecError`."""
     request, loras = _loras(request, sources)
-    model = steerable(model, bool(loras or sources.adapt))
+    if (loras or sources.adapt) and model.numeric.startswith("openvino"):
+        model = model_of(request, "torch")
     files = _adapters(request.model_copy(update={"loras": loras}), sources, model)
     for prompt in (request.prompt, request.negative):
         check(load(model), prompt, request.steps)
@@ -144,11 +148,29 @@ def plan_drawing(store: Store, request: ImageRequest, model: ModelRef, sources: 
     return Drawing(request, model, given, sources.controls)
 
 
-def steerable(model: ModelRef, adapters: bool) -> ModelRef:
-    """The model where adapters can reach it: OpenVINO's networks are closed, torch's are not."""
-    if adapters and model.numeric.startswith("openvino"):
-        return resolve(model.name, "torch")
-    return model
+def model_of(request: ImageRequest, backend: Backend | None = None, *, adapters: bool = False) -> ModelRef:
+    """The model that a request names, as it asks for it to be run; adapters need torch, OpenVINO's networks are
+    closed to them."""
+    memory = Memory.of_names(",".join(request.memory)) if request.memory else None
+
+    def found(backend: Backend | None) -> ModelRef:
+        return resolve(
+            request.model, backend, vae=Path(request.vae) if request.vae else None,
+            embeddings=[Path(file) for file in request.embeddings], memory=memory,
+        )  # fmt: skip
+
+    model = found(backend)
+    return found("torch") if adapters and model.numeric.startswith("openvino") else model
+
+
+def findings(request: ImageRequest, model: ModelRef, sources: Sources) -> list[Finding]:
+    """What preflight says of a picture before a weight is read, the gravest first."""
+    asked, loras = _loras(request, sources)
+    return preflight(
+        asked, model, loras=[Path(use.name) for use in loras],
+        controls=[find_control(flag.model, flag.shows or flag.kind, model) for flag in sources.controls],
+        ips=[find_ip(flag.model, model) for flag in sources.ips],
+    )  # fmt: skip
 
 
 def _loras(request: ImageRequest, sources: Sources) -> tuple[ImageRequest, tuple[LoraUse, ...]]:
@@ -232,8 +254,9 @@ def recalled(
     """The recipe inside a picture, and what `plan_drawing` takes to draw it again: the request without its pictures,
     the model, and the files. Arguments and errors as those of `replay_picture`."""
     recipe = read_recipe(source)
-    ref = _as_then(recipe, resolve(model or recipe.request.model, _backend(recipe)))
     request = recipe.request
+    asked = request.model_copy(update={"model": model}) if model else request
+    ref = _as_then(recipe, model_of(asked, _backend(recipe)))
     sources = Sources(
         init=_start(recipe, store, init),
         mask=_in_store(store, request.mask, "the mask") if request.mask else None,
