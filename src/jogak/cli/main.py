@@ -20,17 +20,18 @@ app = App(
     jogak film "비 오는 밤, 로봇이 바다로 떠난다. 피아노 음악" -o out/robot
     """,
 )
-app.command("jogak.cli.image:image", name="image")
-app.command("jogak.cli.image:replay", name="replay")
-app.command("jogak.cli.dataset:dataset_app", name="dataset")
-app.command("jogak.cli.train:train", name="train")
-app.command("jogak.cli.sweep:sweep", name="sweep")
-app.command("jogak.cli.lora:lora_app", name="lora")
-app.command("jogak.cli.preflight:preflight", name="preflight")
-app.command("jogak.cli.eval:evaluate", name="eval")
-app.command("jogak.cli.report:report", name="report")
-app.command("jogak.cli.film:film", name="film")
-app.command("jogak.cli.runs:runs_app", name="runs")
+# each with a line of its own here, so that the help needs none of the modules
+app.command("jogak.cli.image:image", name="image", help="draw a picture from words")
+app.command("jogak.cli.image:replay", name="replay", help="draw a picture again from the recipe inside it")
+app.command("jogak.cli.film:film", name="film", help="make a short film from a sentence")
+app.command("jogak.cli.dataset:dataset_app", name="dataset", help="check and make a data set of pictures")
+app.command("jogak.cli.train:train", name="train", help="train a LoRA from a data set")
+app.command("jogak.cli.sweep:sweep", name="sweep", help="find a LoRA's best checkpoint and weight")
+app.command("jogak.cli.lora:lora_app", name="lora", help="look into, merge, resize and convert LoRAs")
+app.command("jogak.cli.preflight:preflight", name="preflight", help="what will not fit, before a weight is read")
+app.command("jogak.cli.eval:evaluate", name="eval", help="score a folder of pictures")
+app.command("jogak.cli.report:report", name="report", help="a run's report as PDF or HTML")
+app.command("jogak.cli.runs:runs_app", name="runs", help="what was made, and what may go")
 
 
 def run(arguments: Sequence[str] | None = None) -> None:
