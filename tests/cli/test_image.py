@@ -113,7 +113,7 @@ def test_a_dry_run_writes_nothing(
         (["fox", "-o", "a.png", "--model", "pockets"], 'Did you mean "pocket"'),
         (["fox", "-o", "a.png", "--init", "absent.png"], "absent.png is not a file"),
         (["fox", "-o", "a.png", "--init", "hello.png"], "not a picture"),
-        (["fox <lora:ink:1>", "-o", "a.png"], "\"ink\" is not known"),
+        (["fox <lora:ink:1>", "-o", "a.png"], '"ink" is not known'),
         (["a BREAK " * 40, "-o", "a.png"], "chunks"),
         (["fox", "-o", "hello.png/a.png"], "cannot write"),
     ],

@@ -56,7 +56,9 @@ def ink(model: ModelRef, tmp_path: Path) -> Path:
 
 
 def draw(store: Store, model: ModelRef, sources: Sources = Sources(), **asked: object) -> Image:  # noqa: B008
-    return draw_pictures(store, ImageRequest.parse(ASKED | {"model": model.name} | asked), model, sources=sources)[0]
+    return draw_pictures(
+        store, ImageRequest.parse(ASKED | {"model": model.name} | asked), model, sources=sources
+    )[0]
 
 
 def pixels(image: Image) -> np.ndarray:
@@ -110,7 +112,8 @@ def test_all_three_adapters_at_once_and_the_picture_is_enough_to_replay_them(
         assert not np.array_equal(pixels(part), pixels(drawn))
     text = read_infotext(drawn.path) or ""
     assert "red fox <lora:ink:0.7>" in text
-    assert "ControlNet 0" in text and "Lora hashes" in text
+    assert "ControlNet 0" in text
+    assert "Lora hashes" in text
     recipe = read_recipe(drawn.path)
     assert len(recipe.inputs) == 1 + 2 * 2 + 2
     again = replay_picture(store, drawn.path, tmp_path / "again.png")

@@ -28,7 +28,9 @@ app.command("jogak.cli.dataset:dataset_app", name="dataset", help="check and mak
 app.command("jogak.cli.train:train", name="train", help="train a LoRA from a data set")
 app.command("jogak.cli.sweep:sweep", name="sweep", help="find a LoRA's best checkpoint and weight")
 app.command("jogak.cli.lora:lora_app", name="lora", help="look into, merge, resize and convert LoRAs")
-app.command("jogak.cli.preflight:preflight", name="preflight", help="what will not fit, before a weight is read")
+app.command(
+    "jogak.cli.preflight:preflight", name="preflight", help="what will not fit, before a weight is read"
+)
 app.command("jogak.cli.eval:evaluate", name="eval", help="score a folder of pictures")
 app.command("jogak.cli.report:report", name="report", help="a run's report as PDF or HTML")
 app.command("jogak.cli.runs:runs_app", name="runs", help="what was made, and what may go")
