@@ -102,7 +102,16 @@ def drawn(studio: Studio, taught: NDArray[np.uint8]) -> dict[str, NDArray[np.uin
     mixed = np.where((np.arange(8) % 2 == 0)[:, None, None, None], right, copied)
     # one new picture of the character, again and again
     stuck = np.repeat(studio.paint([OTHERS[0]], 9, there=True), 8, axis=0)
-    return {"plain": plain, "ghost": ghost, "right": right, "copied": copied, "mixed": mixed, "stuck": stuck}
+    noise = np.random.default_rng(3).integers(0, 256, (8, 128, 128, 3), dtype=np.uint8)
+    return {
+        "noise": noise,
+        "plain": plain,
+        "ghost": ghost,
+        "right": right,
+        "copied": copied,
+        "mixed": mixed,
+        "stuck": stuck,
+    }
 
 
 def swept(studio: Studio, taught: NDArray[np.uint8], drawn: dict[str, NDArray[np.uint8]], *kinds: str):
@@ -125,13 +134,14 @@ def swept(studio: Studio, taught: NDArray[np.uint8], drawn: dict[str, NDArray[np
         (("right", "mixed", "copied"), "right", "overfit"),
         (("ghost", "right", "copied"), "right", "overfit"),
         (("ghost", "right", "stuck"), "right", "overfit"),
+        (("noise", "noise", "noise"), "noise", "diverged"),
     ],
 )
 def test_the_planted_trainings_are_told_apart(studio, taught, drawn, kinds, best, word) -> None:
     scores, plain = swept(studio, taught, drawn, *kinds)
-    chosen = choose(scores)
+    chosen = choose(scores, plain)
     assert scores[chosen].checkpoint == best, [(one.checkpoint, one.value) for one in scores]
-    assert verdict(scores, chosen) == word
+    assert verdict(scores, chosen, plain) == word
     english, korean = reasons(scores, chosen, plain)
     assert f"Step {scores[chosen].step} at weight 1" in english
     assert f"{scores[chosen].step}스텝" in korean
@@ -163,15 +173,18 @@ def cell(step: int, weight: float, value: float, likeness: float = 0.8, **more: 
 
 def test_of_equals_the_earliest_and_smallest_wins_once_the_character_is_there() -> None:
     cells = [cell(200, 1.0, 0.8), cell(100, 1.0, 0.795), cell(100, 0.5, 0.796), cell(50, 1.0, 0.7)]
-    assert choose(cells) == 2
+    plain = cell(0, 0.0, 0.2, 0.0)
+    assert choose(cells, plain) == 2
     weak = [cell(100, 0.5, 0.3, 0.1), cell(100, 1.0, 0.3, 0.1), cell(200, 1.0, 0.3, 0.1)]
-    assert choose(weak) == 2
+    assert choose(weak, plain) == 2
+    broken = [cell(100, 0.5, 0.0, 0.0), cell(200, 1.0, 0.0, 0.0, variety=0.1)]
+    assert choose(broken, plain) == 0
+    assert verdict(broken, 0, plain) == "diverged"
 
 
 def test_what_the_plain_model_cannot_do_is_not_asked_of_the_lora(studio, taught, drawn) -> None:
     """A base that ignores its prompts leaves nothing to measure obedience by."""
-    noise = np.random.default_rng(3).integers(0, 256, (8, 128, 128, 3), dtype=np.uint8)
-    scores, plain = swept(studio, taught, drawn | {"plain": noise}, "right")
+    scores, plain = swept(studio, taught, drawn | {"plain": drawn["noise"]}, "right")
     assert scores[0].obedience == 1
     assert "not judged" in reasons(scores, 0, plain)[0]
     assert "잴 수 없음" in reasons(scores, 0, plain)[1]

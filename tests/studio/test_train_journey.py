@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from jogak.models.safe import read_header
 from jogak.spec import JogakError, SpecError
 from jogak.spec.training import TrainRecord, TrainRequest
 from jogak.store import Progress, Store
-from jogak.studio.train import Plan, estimate, plan, train
+from jogak.studio.train import Plan, afterwards, estimate, plan, train
 from tests.tiny_training import TINY, losses, request
 
 
@@ -161,3 +162,16 @@ def test_defaults_follow_the_family_and_what_was_asked_stays() -> None:
     with pytest.raises(SpecError, match="one learning rate"):
         TrainRequest.parse({"optimizer": "prodigy", "lr": 1.0, "text_lr": 0.1})
     assert pocket.for_family("pocket") == pocket
+
+
+def test_losses_are_read_back_in_words(tmp_path: Path) -> None:
+    def said(*checks: tuple[int, float, float | None]) -> str:
+        lines = [json.dumps({"step": step, "seen": seen, "held_out": held}) for step, seen, held in checks]
+        (tmp_path / "losses.jsonl").write_text("\n".join(lines))
+        return " ".join(afterwards(tmp_path))
+
+    assert said((0, 1.0, 1.0), (10, 0.8, 0.9)) == ""
+    assert said((0, 1.0, None), (10, 0.8, None)) == ""
+    assert said((0, 1.0, 1.0)) == ""
+    assert "diverged" in said((0, 1.0, 1.0), (10, 1.2, 1.3))
+    assert "lowest at step 10" in said((0, 1.0, 1.0), (10, 0.8, 0.8), (20, 0.6, 0.95))

@@ -17,7 +17,9 @@ from jogak.spec import ImageRequest, SpecError
 from jogak.spec.image import SamplerName
 
 if TYPE_CHECKING:
+    from jogak.spec import ModelRef
     from jogak.store import Progress
+    from jogak.studio.picture import Sources
 
 
 def _field(name: str) -> Parameter:
@@ -82,6 +84,16 @@ def image(
     backend: Annotated[
         Literal["auto", "openvino", "torch"], Parameter(help="auto: CUDA where there is one, else OpenVINO")
     ] = "auto",
+    grid: Annotated[
+        str | None,
+        Parameter(
+            help='one labelled picture over up to three fields: "lora:0.5,1.0 x seed:1..4"; seed, steps, guidance, '
+            "sampler, strength, hires, size, model, negative, prompt:fox,rabbit (the first is replaced), lora, control, ip"
+        ),
+    ] = None,
+    cells: Annotated[
+        bool, Parameter(negative=(), help="with --grid: write each cell too, as out-x1-y1.png")
+    ] = False,
     dry_run: Annotated[bool, Parameter(negative=(), help="say what would be drawn; draw nothing")] = False,
 ) -> None:
     """Draw a picture from words, Korean or English.
@@ -89,6 +101,8 @@ def image(
     Weights of words: (fox:1.3), [snow]; over time: [dawn:night:0.5]; BREAK begins a new chunk of 75 tokens.
 
     Steered: jogak image "sks_girl in a garden <lora:hana:0.8>" --control pose=waving --ip mood.png:0.5 -o out.png
+
+    Compared: jogak image "눈 내리는 숲의 여우" --grid "guidance:2..8..2 x seed:1..4" -o grid.png
     """
     request = ImageRequest.parse(
         {"prompt": prompt, "negative": negative, "model": model, "steps": steps, "guidance": guidance}
@@ -120,6 +134,23 @@ def image(
         if finding.level == "stop":
             raise SpecError(finding.en)
         print(f"{finding.level}: {finding.en}", file=sys.stderr)
+    if grid is not None:
+        if n != 1:
+            raise SpecError(
+                "--grid draws its own number of pictures; leave -n away, or take seed:1..4 as an axis."
+            )
+        chosen = None if backend == "auto" else backend
+        adapters = ref.numeric.startswith("torch")
+        _grid(
+            grid,
+            request,
+            sources,
+            lambda one: model_of(one, chosen, adapters=adapters),
+            output,
+            cells,
+            dry_run,
+        )
+        return
     if dry_run:
         print(request.to_yaml(), end="")
         print(f"weights: {ref.digest[:12]} ({ref.family}), runs as {ref.numeric}")
@@ -138,6 +169,42 @@ def image(
     for i, (target, handle) in enumerate(zip(targets, drawn, strict=True)):
         print(f"{target}  {handle.width}×{handle.height}, seed {seed + i}, {steps} steps")
     print(f"{len(targets)} drawn in {seconds:.1f} s with {ref.name} ({ref.numeric})")
+
+
+def _grid(
+    text: str, request: ImageRequest, sources: Sources, model_of: Callable[[ImageRequest], ModelRef], output: Path,
+    cells: bool, dry_run: bool,
+) -> None:  # fmt: skip
+    from jogak.image.grid import parse_grid
+    from jogak.studio.grid import cell_names, draw_grid, grid_requests
+
+    grid = parse_grid(text)
+    targets = cell_names(grid, output) if cells else []
+    if dry_run:
+        from jogak.studio.cost import drawing_seconds, said
+
+        asked = grid_requests(grid, request)
+        sizes = " × ".join(str(len(axis.values)) for axis in grid.axes)
+        print(request.to_yaml(), end="")
+        for axis in grid.axes:
+            print(f"# {axis.name}: {', '.join(axis.values)}")
+        seconds = drawing_seconds([(one, model_of(one)) for one in asked])
+        print(f"# {len(asked)} pictures ({sizes}), {said(seconds)} if none of them is drawn yet")
+        return
+    require_writable(output.parent)
+    from jogak.store import Store
+
+    store = Store()
+    begun = time.perf_counter()
+    with _bar("loading", len(grid.cells) + 1) as on_progress:
+        drawn = draw_grid(store, request, grid, model_of, sources=sources, on_progress=on_progress)
+        store.export(drawn.picture, output)
+        for handle, target in zip(drawn.cells, targets, strict=False):
+            store.export(handle, target)
+    seconds = time.perf_counter() - begun
+    print(
+        f"{output}  {drawn.picture.width}×{drawn.picture.height}, {len(drawn.cells)} pictures in {seconds:.1f} s"
+    )
 
 
 def replay(

@@ -31,6 +31,10 @@ app.command("jogak.cli.lora:lora_app", name="lora", help="look into, merge, resi
 app.command(
     "jogak.cli.preflight:preflight", name="preflight", help="what will not fit, before a weight is read"
 )
+app.command("jogak.cli.sheet:sheet", name="sheet", help="a character in several panels, on one page")
+app.command(
+    "jogak.cli.explain:explain", name="explain", help="what each part of a picture's recipe did to it"
+)
 app.command("jogak.cli.eval:evaluate", name="eval", help="score a folder of pictures")
 app.command("jogak.cli.report:report", name="report", help="a run's report as PDF or HTML")
 app.command("jogak.cli.runs:runs_app", name="runs", help="what was made, and what may go")

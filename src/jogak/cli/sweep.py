@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from jogak.cli.image import require_writable
+from jogak.cli.train import share_cores
 from jogak.spec.training import SweepRequest
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ def sweep(
     reason and its interval. The folder gets sweep/grid.png and sweep/sweep.json; what was drawn is not drawn again.
     """
     asked = request or SweepRequest()
+    share_cores()
     from jogak.studio.sweep import deliver, plan_sweep
 
     planned = plan_sweep(asked, run)

@@ -43,6 +43,7 @@ def train(
     asked = request or TrainRequest()
     if output.exists() and not output.is_dir():
         raise SpecError(f"{output} is a file; name a folder with -o.")
+    share_cores()
     from jogak.studio.train import estimate, plan
 
     planned = plan(asked, folder)
@@ -51,6 +52,7 @@ def train(
         return
     require_writable(output)
     from jogak.store import Store
+    from jogak.studio.train import afterwards
     from jogak.studio.train import train as run
 
     first = int(os.environ.get("RANK", "0")) == 0
@@ -69,7 +71,18 @@ def train(
         f"{done.checkpoints[-1]}  {done.done} steps, {done.now / done.seconds:.2f} a second, loss {done.last_loss:.4f}, "
         f"{spent:.0f} s in all"
     )
+    for note in afterwards(output):
+        print(f"note: {note}")
     print(f"previews: {output / 'samples'}   which checkpoint and weight: jogak sweep {output}")
+
+
+def share_cores() -> None:
+    """Let threads that wait for each other sleep instead of spin; torch reads this when it is imported.
+
+    On two cores that other work shares, a step of pocket's training took 6.7 s with spinning threads, 1.0 s with
+    sleeping ones, and 0.9 s on one thread.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def _show(planned: Plan, cost: Any) -> None:

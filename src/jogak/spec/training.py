@@ -15,13 +15,13 @@ from jogak.spec.handles import Handle, Image, Sha256
 LoraKind = Literal["lora", "dora", "loha", "lokr"]
 Optimizer = Literal["adamw", "adamw8bit", "prodigy"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
-Verdict = Literal["right", "overfit", "underfit"]
+Verdict = Literal["right", "overfit", "underfit", "diverged"]
 Prompt = Annotated[str, Field(min_length=1, max_length=1000)]
 
 FAMILY_DEFAULTS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
         "pocket": MappingProxyType(
-            {"resolution": 256, "rank": 16, "alpha": 16.0, "lr": 1e-3, "steps": 400, "batch": 4}
+            {"resolution": 256, "rank": 16, "alpha": 16.0, "lr": 2e-3, "steps": 400, "batch": 4}
         ),
         "sdxl": MappingProxyType({"resolution": 1024, "batch": 1, "gradient_checkpointing": True}),
         "sd2": MappingProxyType({"resolution": 768}),
@@ -87,7 +87,7 @@ class TrainRequest(Spec):
     )
     flip: bool = Field(default=False, description="learn mirrored pictures too; not for faces with a parting")
 
-    lr: float = Field(default=1e-4, gt=0, le=10, description="learning rate (pocket: 1e-3, prodigy: 1)")
+    lr: float = Field(default=1e-4, gt=0, le=10, description="learning rate (pocket: 2e-3, prodigy: 1)")
     optimizer: Optimizer = Field(
         default="adamw", description="adamw8bit needs bitsandbytes, prodigy (finds its own rate) prodigyopt"
     )
@@ -159,7 +159,11 @@ class TrainRequest(Spec):
 
     @model_validator(mode="after")
     def _prodigy_has_one_rate(self) -> TrainRequest:
-        if self.optimizer == "prodigy" and self.text_lr not in (None, self.lr) and "lr" in self.model_fields_set:
+        if (
+            self.optimizer == "prodigy"
+            and self.text_lr not in (None, self.lr)
+            and "lr" in self.model_fields_set
+        ):
             raise ValueError("prodigy finds one learning rate for everything; leave text_lr out")
         return self
 

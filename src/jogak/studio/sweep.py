@@ -273,7 +273,7 @@ def sweep(
                 drawn.append(_draw(plan, adapter, weight))
                 cells.append(Cell(path.name, number, weight, _seen(look_at(drawn[-1], [], False, judge))))
         scores, nothing = weigh(cells, plain, _ruler(plan, training, judge))
-        best = choose(scores)
+        best = choose(scores, nothing)
         english, korean = reasons(scores, best, nothing)
         grid = draw_grid(scores, best, nothing, drawn, plain_pictures, request.seeds, plan.prompts)
     return SweepReport(
@@ -282,7 +282,7 @@ def sweep(
         plain=nothing,
         cells=tuple(scores),
         best=best,
-        verdict=verdict(scores, best),
+        verdict=verdict(scores, best, nothing),
         reason_en=english,
         reason_ko=korean,
         grid=grid,

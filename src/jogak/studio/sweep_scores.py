@@ -157,28 +157,35 @@ def _copies(looks: Looks, training: Looks) -> NDArray[np.bool_]:
 # the recommendation
 
 
-def choose(cells: Sequence[CellScores]) -> int:
+def choose(cells: Sequence[CellScores], plain: CellScores) -> int:
     """The best cell. Of those as good within `TIE`: the earliest checkpoint and the smallest weight once the
-    character is there, for they change least; the latest and greatest while it is not."""
+    character is there or the training diverged, for they change least; else the latest and greatest."""
     top = max(cell.value for cell in cells)
     good = [i for i, cell in enumerate(cells) if cell.value >= top - TIE]
     order = sorted(good, key=lambda i: (cells[i].step, cells[i].weight))
-    return order[0] if cells[order[0]].likeness >= THERE else order[-1]
+    least = cells[order[0]].likeness >= THERE or _broken(cells, plain)
+    return order[0] if least else order[-1]
 
 
-def verdict(cells: Sequence[CellScores], best: int) -> Verdict:
-    """Of the training as a whole: `underfit` when the character is not there and going on did no harm, `overfit` when
-    going on beyond the best cell made pictures worse, else `right`."""
+def verdict(cells: Sequence[CellScores], best: int, plain: CellScores) -> Verdict:
+    """Of the training as a whole: `overfit` when going on beyond the best cell made pictures worse; when the character
+    is not there, `diverged` if the last checkpoint lost what the plain model can, else `underfit`; else `right`."""
     winner, full = cells[best], _full(cells)
+    if winner.likeness < THERE:
+        return "diverged" if _broken(cells, plain) else "underfit"
     spoilt = full.value < winner.value - NOTICEABLE
     lost = (
         full.copied > winner.copied
         or full.obedience < winner.obedience - NOTICEABLE
         or full.variety < winner.variety - NOTICEABLE
     )
-    if spoilt and lost:
-        return "overfit"
-    return "underfit" if winner.likeness < THERE else "right"
+    return "overfit" if spoilt and lost else "right"
+
+
+def _broken(cells: Sequence[CellScores], plain: CellScores) -> bool:
+    """Whether the last checkpoint at its greatest weight lost what the plain model can."""
+    full = _full(cells)
+    return full.obedience < plain.obedience / 2 or full.variety < plain.variety / 2
 
 
 def _full(cells: Sequence[CellScores]) -> CellScores:
@@ -200,10 +207,13 @@ def reasons(cells: Sequence[CellScores], best: int, plain: CellScores) -> tuple[
         f"{cell.step}스텝, 세기 {cell.weight:g}: 학습 그림과 닮은 정도 {cell.likeness:.0%}, {_obeys_ko(cell, plain)}, "
         f"다양성 {cell.variety:.0%}, {_copies_ko(cell)} (점수 {cell.value:.2f}{span_ko}, 그림 {cell.n}장)."
     )
-    match verdict(cells, best):
+    match verdict(cells, best, plain):
         case "underfit":
             english += " The training is too short or too weak: go on with more --steps or a higher --lr."
             korean += " 학습이 부족합니다. --steps나 --lr을 높여 이어서 학습하세요."
+        case "diverged":
+            english += " The training diverged: its last pictures lack what the plain model can; lower --lr."
+            korean += " 학습이 발산했습니다. 마지막 그림이 기본 모델만도 못하니 --lr을 낮추세요."
         case "overfit":
             english += (
                 f" Later or stronger is overfit: step {full.step} at {full.weight:g} {_lost_en(full, cell)}."

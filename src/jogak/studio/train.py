@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 
 from jogak.models import resolve
+from jogak.models.catalogue import family_of
+from jogak.models.place import open_place
 from jogak.spec import Image, ModelRef, SpecError
 from jogak.spec.dataset import Dataset, DatasetImage
 from jogak.spec.training import TrainRecord, TrainRequest
@@ -25,9 +27,9 @@ from jogak.training.cache import (
     parts_of,
     read_tensors,
 )
-from jogak.training.checkpoint import STATE, write_text
+from jogak.training.checkpoint import STATE, read_log, write_text
 from jogak.training.dataset import read_dataset
-from jogak.training.loop import Material, Outcome, check_optimizer, explicit_precision
+from jogak.training.loop import LOSSES, Material, Outcome, check_optimizer, explicit_precision
 from jogak.training.loop import train as run_loop
 from jogak.training.objective import generator_for
 from jogak.training.predict import Cost, predict
@@ -76,6 +78,14 @@ def plan(request: TrainRequest, folder: Path) -> Plan:
     read, and for one without pictures.
     """
     ref = resolve(request.base, backend="torch")
+    family = family_of(open_place(ref.folder))
+    if family.denoiser != "unet":
+        raise SpecError(
+            f"{request.base} is of the family {family.name}, which is drawn with but not trained here; train for pocket, "
+            "SD 1.5 or SDXL."
+        )
+    if family.name == "sdxl" and request.text_encoder:
+        raise SpecError("SDXL's two text encoders are not trained here; leave --text-encoder off.")
     full = request.for_family(ref.family)
     check_optimizer(full.optimizer)
     full = full.model_copy(update={"precision": explicit_precision(full.precision)})
@@ -152,6 +162,26 @@ def train(
     with store.run("train", spec=plan.request, output=output, on_progress=on_progress, cancel=cancel):
         material = prepare(plan)
         return run_loop(plan.request, material, plan.ref, output)
+
+
+def afterwards(output: Path) -> tuple[str, ...]:
+    """What the fixed-noise losses say of a finished training, each in a sentence; nothing when all is well."""
+    checks = [line for line in read_log(output / LOSSES) if line.get("seen") is not None]
+    if len(checks) < 2:
+        return ()
+    first, last = checks[0], checks[-1]
+    if last["seen"] > first["seen"]:
+        return (
+            f"The loss on training pictures rose from {first['seen']:.4f} to {last['seen']:.4f}: the training diverged. "
+            "Lower --lr.",
+        )
+    lowest = min(checks, key=lambda line: line["held_out"] if line["held_out"] is not None else 0.0)
+    if last["held_out"] is not None and last["held_out"] > 1.02 * lowest["held_out"]:
+        return (
+            f"The loss on held-out pictures was lowest at step {lowest['step']} and has risen since: later checkpoints may "
+            "be overfit.",
+        )
+    return ()
 
 
 def _check_folder(plan: Plan, output: Path) -> None:

@@ -19,7 +19,7 @@ from torch import Tensor
 from jogak.models.catalogue import family_of
 from jogak.models.diffusion import DiffusionModel
 from jogak.models.place import open_place
-from jogak.spec import ModelRef, SpecError
+from jogak.spec import ModelRef
 from jogak.spec.memory import Memory
 
 _NAMES: Mapping[str, tuple[str, str]] = MappingProxyType(
@@ -60,11 +60,7 @@ class Base:
 
     @property
     def text_encoder(self) -> Any:
-        """The one that can be trained. Raises `SpecError` where there are several."""
-        if hasattr(self._networks, "text_encoder_2"):
-            raise SpecError(
-                "this base has two text encoders, which are not trained here; leave --text-encoder off."
-            )
+        """The one that can be trained, in a family that has one."""
         return self._networks.text_encoder
 
     def tokens(self, captions: Sequence[str]) -> Tensor:

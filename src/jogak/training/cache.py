@@ -16,6 +16,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from jogak.models.catalogue import family_of
 from jogak.models.place import open_place
 from jogak.models.safe import read_header
 from jogak.spec import Image, ModelRef, SpecError
@@ -60,7 +61,7 @@ def parts_of(ref: ModelRef) -> Parts:
 
 def _part(ref: ModelRef, parts: Sequence[str]) -> ModelRef:
     place = open_place(ref.folder)
-    there = sorted(set(parts) - set(place.absent(parts)))
+    there = [part for part in family_of(place).parts if part in parts]
     # threads split sums otherwise, which a latent is not worth computing anew for
     numeric = re.sub(r"-t\d+$", "", ref.numeric)
     return ref.model_copy(update={"digest": place.digest(there), "numeric": numeric})

@@ -524,7 +524,9 @@ _PACKAGES = {"adamw8bit": "bitsandbytes", "prodigy": "prodigyopt"}
 def check_optimizer(name: str) -> None:
     """Raises `SpecError` when the optimizer's package is not installed."""
     if name == "adamw8bit" and not torch.cuda.is_available():
-        raise SpecError("--optimizer adamw8bit needs a CUDA GPU, and there is none here; use --optimizer adamw.")
+        raise SpecError(
+            "--optimizer adamw8bit needs a CUDA GPU, and there is none here; use --optimizer adamw."
+        )
     package = _PACKAGES.get(name)
     if package and find_spec(package) is None:
         raise SpecError(
