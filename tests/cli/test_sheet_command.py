@@ -60,7 +60,7 @@ def test_a_sheet_from_the_command_line(
     assert "기준 미만" in said
     assert "안녕" in said
     assert "정체성: 프롬프트의 말로만" in said
-    assert "0 of 3 panels pass (bar 0.99), 4 takes" in said
+    assert "0 of 3 panels pass (bar 0.990), 4 takes" in said
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
         "sheet.png", "sheet.pdf", "scores.json", "poses", "panel-1.png", "panel-2.png", "panel-3.png",
     }  # fmt: skip

@@ -23,8 +23,9 @@ from jogak.spec import Image, SpecError
 from jogak.spec.sheet import SheetRequest
 from jogak.store import Cancelled, Progress, Store
 from jogak.studio import sheet_judge
-from jogak.studio.sheet import Prepared, Sheet, deliver, drawings, make_sheet, prepare, seconds_each
+from jogak.studio.sheet import Sheet, deliver, make_sheet
 from jogak.studio.sheet_judge import joints_kept
+from jogak.studio.sheet_plan import Prepared, drawings, prepare, seconds_each
 from tests.adapters.test_control import a_controlnet
 from tests.adapters.test_ip import save_adapter, save_tower
 from tests.judge.drawings import drawings as some_drawings

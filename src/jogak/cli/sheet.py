@@ -16,7 +16,8 @@ from jogak.spec.sheet import SheetRequest
 
 if TYPE_CHECKING:
     from jogak.store import Progress
-    from jogak.studio.sheet import Prepared, Sheet
+    from jogak.studio.sheet import Sheet
+    from jogak.studio.sheet_plan import Prepared
 
 
 def _field(name: str) -> Parameter:
@@ -60,7 +61,7 @@ def sheet(
     request = SheetRequest.parse(asked.model_dump() | changes)
     if output.exists() and not output.is_dir():
         raise SpecError(f"{output} is a file; name a folder with -o.")
-    from jogak.studio.sheet import deliver, make_sheet, prepare
+    from jogak.studio.sheet_plan import prepare
 
     prepared = prepare(request, character.parent)
     if dry_run:
@@ -68,6 +69,7 @@ def sheet(
         return
     require_writable(output)
     from jogak.store import Store
+    from jogak.studio.sheet import deliver, make_sheet
 
     for note in prepared.notes:
         print(f"note: {note}")
@@ -81,7 +83,7 @@ def sheet(
 
 def _show(prepared: Prepared) -> None:
     """Every setting, prompt and adapter, and the price."""
-    from jogak.studio.sheet import drawings, seconds_each
+    from jogak.studio.sheet_plan import drawings, seconds_each
 
     request = prepared.request
     print(request.to_yaml(), end="")
@@ -107,7 +109,7 @@ def _tell(made: Sheet, prepared: Prepared, output: Path, seconds: float) -> None
     for at, panel in enumerate(made.panels, 1):
         verdict = panel.fault or "passes"
         print(
-            f"panel {at}  consistency {panel.consistency:.2f}  {verdict} (take {panel.take} of {panel.takes})  "
+            f"panel {at}  consistency {panel.consistency:.3f}  {verdict} (take {panel.take} of {panel.takes})  "
             f"{panel.caption}"
         )
     for one in prepared.steered:
@@ -115,7 +117,7 @@ def _tell(made: Sheet, prepared: Prepared, output: Path, seconds: float) -> None
     drawn = sum(panel.takes for panel in made.panels)
     passed = sum(not panel.fault for panel in made.panels)
     print(
-        f"{output / 'sheet.png'}, sheet.pdf  {passed} of {len(made.panels)} panels pass (bar {made.bar:.2f}), "
+        f"{output / 'sheet.png'}, sheet.pdf  {passed} of {len(made.panels)} panels pass (bar {made.bar:.3f}), "
         f"{drawn} takes, {seconds:.0f} s"
     )
     print(f"all takes and why one won: jogak report {made.run_id} -o {output / 'report.pdf'}")

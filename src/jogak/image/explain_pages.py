@@ -42,7 +42,8 @@ _SAID: Mapping[str, tuple[str, str]] = MappingProxyType({
     "process": ("노이즈에서 그림까지", "The way out of the noise"),
     "words": ("낱말이 본 곳", "Where each word looked"),
     "off": ("뺐을 때", "off"), "half": ("절반", "at half"), "where": ("달라진 곳", "where it acts"),
-    "whole": ("전체", "whole"), "nothing": ("절반은 없음", "no half"),
+    "whole": ("전체", "whole"), "less said": ("무게 0.5", "at weight 0.5"),
+    "nothing": ("절반은 없음", "no half"),
     "prompt": ("프롬프트", "prompt"), "negative": ("부정 프롬프트", "negative prompt"),
     "guidance": ("가이던스", "guidance"), "init": ("첫 그림", "first picture"), "lora": ("LoRA", "LoRA"),
     "control": ("컨트롤", "control"), "ip": ("참고 그림", "reference"),
@@ -201,7 +202,12 @@ def _contribution(
         else:
             tile = shown(picture, *box)
         page.paste(tile, (x, y))
-        _tag(pen, x, y, said(key, lang))
+        _tag(
+            pen,
+            x,
+            y,
+            said("less said" if key == "half" and part.kind in ("prompt", "negative") else key, lang),
+        )
     left = MARGIN + 3 * (box[0] + gap) + 16
     _scores(pen, left, y, part, whole, lang)
 

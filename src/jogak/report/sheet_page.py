@@ -128,7 +128,7 @@ def page_data(facts: SheetFacts) -> tuple[dict[str, Any], dict[str, bytes]]:
             "picture": kept(f"panel{at}.jpg", _enlarged(panel.picture.path)),
             "pose": kept(f"pose{at}.png", _figure(panel.pose.path)) if panel.pose else None,
             "caption": plain(panel.caption, 200),
-            "value": f"{panel.consistency:.2f}",
+            "value": f"{panel.consistency:.3f}",
             "at": (panel.consistency - low) / (high - low),
             "fault": plain(panel.fault, 100),
             "take": f"{panel.take}/{panel.takes}",
@@ -144,10 +144,10 @@ def page_data(facts: SheetFacts) -> tuple[dict[str, Any], dict[str, bytes]]:
         "panels": panels,
         "rows": rows_of(len(panels), first.width / first.height >= WIDE),
         "aspect": first.height / first.width,
-        "bar": f"{facts.bar:.2f}",
+        "bar": f"{facts.bar:.3f}",
         "bar_at": (facts.bar - low) / (high - low),
-        "mean": f"{facts.mean:.2f}",
-        "range": "" if facts.low is None or facts.high is None else f"{facts.low:.2f}–{facts.high:.2f}",
+        "mean": f"{facts.mean:.3f}",
+        "range": "" if facts.low is None or facts.high is None else f"{facts.low:.3f}–{facts.high:.3f}",
         "reached": f"{reached} / {len(panels)}",
         "references": [
             kept(f"reference{at}.jpg", jpeg(picture.path, THUMB)[0])
