@@ -188,3 +188,14 @@ def test_what_the_plain_model_cannot_do_is_not_asked_of_the_lora(studio, taught,
     assert scores[0].obedience == 1
     assert "not judged" in reasons(scores, 0, plain)[0]
     assert "잴 수 없음" in reasons(scores, 0, plain)[1]
+
+
+def test_advice_fits_what_is_lacking() -> None:
+    plain = cell(0, 0.0, 0.2, 0.0)
+    weak = [cell(100, 1.0, 0.4, 0.2)]
+    assert "more --steps" in reasons(weak, 0, plain)[0]
+    torn = [cell(100, 1.0, 0.4, 0.4, obedience=0.5)]
+    assert "varied pictures" in reasons(torn, 0, plain)[0]
+    assert "다양한 그림" in reasons(torn, 0, plain)[1]
+    broken = [cell(100, 1.0, 0.0, 0.0, obedience=0.1)]
+    assert "lower --lr" in reasons(broken, 0, plain)[0]

@@ -208,6 +208,15 @@ def reasons(cells: Sequence[CellScores], best: int, plain: CellScores) -> tuple[
         f"다양성 {cell.variety:.0%}, {_copies_ko(cell)} (점수 {cell.value:.2f}{span_ko}, 그림 {cell.n}장)."
     )
     match verdict(cells, best, plain):
+        case "underfit" if cell.obedience < plain.obedience - 0.2:
+            english += (
+                " The character is not there yet and the prompt is followed less already: "
+                "more and more varied pictures help, more steps do not."
+            )
+            korean += (
+                " 캐릭터는 아직 덜 닮았는데 프롬프트 반영은 이미 떨어졌습니다. "
+                "스텝보다 더 많고 다양한 그림이 필요합니다."
+            )
         case "underfit":
             english += " The training is too short or too weak: go on with more --steps or a higher --lr."
             korean += " 학습이 부족합니다. --steps나 --lr을 높여 이어서 학습하세요."
