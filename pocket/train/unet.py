@@ -76,7 +76,7 @@ class Cache:
         pixels = self.painter.draw(layout, self.height, self.width) * 2 - 1
         pixels = pixels.contiguous(memory_format=torch.channels_last)
         with torch.autocast("cuda", torch.bfloat16, enabled=pixels.is_cuda):
-            # in parts: 1024 pictures of 256x256 at 32 channels are 2**31 numbers, past what the kernels can index
+            # in parts, for the memory: 1024 pictures of 256x256 at 32 channels are 4 GiB in each layer
             coded = torch.cat([self.vae.encode(part).latent_dist.sample() for part in pixels.split(128)])
         if not torch.isfinite(coded).all():
             raise RuntimeError("the autoencoder gave latents that are not finite")

@@ -195,7 +195,7 @@ def test_the_rows_of_a_word_are_its_tokens(model: ModelRef) -> None:
     loaded = load(model)
     text = "red 여우 BREAK (cat:1.2), red"
     words, rows = explain._placed_words(loaded, text)
-    chunks = explain._chunks(loaded, weighted(text))
+    chunks = explain.chunks_of(loaded, weighted(text))
     ids = [token for chunk in chunks for token in loaded.chunk(chunk.tokens)]
     assert rows == len(ids) == 2 * 77
     assert [word for word, _ in words] == [("red", 0), ("여우", 0), ("cat", 0), ("red", 1)]

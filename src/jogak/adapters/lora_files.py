@@ -24,7 +24,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from safetensors import SafetensorError
 from torch import Tensor
 
 from jogak.adapters.kohya import Target, flatten, from_sgm, split_prefix
@@ -172,13 +171,7 @@ class LoraWeights:
             if not mine:
                 continue
             names = [theirs for part in mine for theirs in part.keys.values()]
-            try:
-                stored = read_tensors(path, names)
-            except SafetensorError as error:
-                # its parser is stricter than Python's, on lone surrogates in names for one
-                raise SpecError(
-                    f"{path} could not be read: {str(error)[:200]}. Fetch the file again."
-                ) from None
+            stored = read_tensors(path, names)
             for part in mine:
                 yield _read(stored, part)
 
@@ -696,7 +689,7 @@ def _output_name(path: Path) -> str | None:
 
 
 def _unknown(name: str, folders: Sequence[Path], known: Sequence[str]) -> str:
-    shown = name if len(name) <= 80 else name[:77] + "..."
+    shown = name if len(name) <= 80 else "..." + name[-77:]  # a path's end says most
     places = " or ".join(str(folder) for folder in folders)
     if not known:
         return f'the LoRA "{shown}" is not known: there is no .safetensors file in {places}.'

@@ -5,18 +5,16 @@ from __future__ import annotations
 import textwrap
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter
 
+from jogak.cli.progress import parts
 from jogak.spec import SpecError
 from jogak.spec.dataset import CaptionLang, CaptionMode, CropMode, DatasetReport, DatasetRequest
 
 if TYPE_CHECKING:
-    from jogak.store import Progress
     from jogak.training.dataset_make import Plan
 
 dataset_app = App(
@@ -66,7 +64,7 @@ def check(
     request = DatasetRequest.parse({"trigger": "-", "class_name": class_, "size": size})
     from jogak.training.dataset_doctor import check_dataset
 
-    with _bar("looking") as on_progress:
+    with parts("looking", lambda told: "looking") as on_progress:
         report = check_dataset(
             folder, trigger=trigger, class_name=request.class_name, size=request.size, lang=lang,
             on_progress=on_progress,
@@ -128,12 +126,12 @@ def make(
 
     begun = time.perf_counter()
     require_usable(output, folder)
-    with _bar("looking") as on_progress:
+    with parts("looking", lambda told: "looking") as on_progress:
         plan = plan_dataset(folder, request, model=caption_model, on_progress=on_progress)
     if dry_run:
         _print_plan(plan, output)
         return
-    with _bar("writing") as on_progress:
+    with parts("writing", lambda told: "writing") as on_progress:
         data = make_dataset(plan, output, on_progress=on_progress)
     sizes = ", ".join(f"{width}×{height}: {count}" for (width, height), count in data.buckets.items())
     print(f"{output}  {len(data.images)} pictures ({sizes}), made in {time.perf_counter() - begun:.1f} s")
@@ -180,20 +178,3 @@ def _print_plan(plan: Plan, output: Path) -> None:
     for note in plan.notes:
         print(f"! {note}")
     print(f"would write {len(plan.entries)} pictures with captions into {output}; nothing was written")
-
-
-@contextmanager
-def _bar(text: str) -> Iterator[Callable[[Progress], None]]:
-    """A progress bar with the time left, on the terminal's error stream."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bar
-
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
-    with Bar(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(text, total=None)
-
-        def on_progress(told: Any) -> None:
-            bar.update(task, description=told.text[:60], total=told.total, completed=told.done)
-
-        yield on_progress

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_args
+from typing import TYPE_CHECKING, Annotated, get_args
 
 from cyclopts import Parameter
 
+from jogak.cli.progress import Line, OnProgress, line
 from jogak.spec import SpecError
 from jogak.spec.image import ControlKind
 from jogak.spec.picture_scores import EvalRequest, PictureScores
@@ -99,8 +98,8 @@ def evaluate(
         _say_plan(prepared)
         return
     begun = time.perf_counter()
-    with _bar(prepared.looks) as on_progress:
-        made = measure(store, prepared, on_progress=on_progress)
+    with line("looking", prepared.looks) as shown:
+        made = measure(store, prepared, on_progress=_tell(shown, prepared.looks))
     if output is not None:
         store.export(made.document, output)
     if json:
@@ -183,28 +182,20 @@ def _number(value: float) -> str:
     return f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"
 
 
-@contextmanager
-def _bar(pictures: int) -> Iterator[Callable[[Progress], None]]:
-    """Pictures looked at, with the time left, on the terminal's error stream."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bar
+def _tell(shown: Line, pictures: int) -> OnProgress:
+    """Pictures looked at; a group of them is one step call."""
+    from jogak.studio.eval import GROUP
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("looking", total=pictures)
-        before = 0
+    before = 0
 
-        def on_progress(told: Any) -> None:
-            nonlocal before
-            if told.step != "looked":
-                bar.update(task, description=f"{told.step.replace('_', ' ')} {told.scope}".strip())
-            elif told.text == "looking":
-                bar.update(task, completed=before + told.done, description="looking")
-            else:
-                from jogak.studio.eval import GROUP
+    def on_progress(told: Progress) -> None:
+        nonlocal before
+        if told.step != "looked":
+            shown.tell(text=f"{told.step.replace('_', ' ')} {told.scope}".strip())
+        elif told.text == "looking":
+            shown.tell(text="looking", done=before + told.done)
+        else:
+            before = min(pictures, before + GROUP)
+            shown.tell(done=before)
 
-                before = min(pictures, before + GROUP)
-                bar.update(task, completed=before)
-
-        yield on_progress
+    return on_progress

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 from jogak.cli.image import require_writable
+from jogak.cli.progress import pieces
 from jogak.spec import SpecError
 from jogak.spec.film import Lang
 
 if TYPE_CHECKING:
     from jogak.spec.explain import Contribution, Likeness
-    from jogak.store import Progress
     from jogak.studio.explain import ExplainPlan
 
 
@@ -68,7 +66,7 @@ def explain(
         _show(plan)
         return
     begun = time.perf_counter()
-    with _bar(plan.steps) as on_progress:
+    with pieces("loading", plan.steps) as on_progress:
         explained = go(store, plan, on_progress=on_progress)
         written = deliver(store, explained, output)
     said = explained.explanation
@@ -105,25 +103,3 @@ def _show(plan: ExplainPlan) -> None:
     print(
         f"# {len(plan.requests)} drawings, {said(drawing_seconds(plan.requests))} if none of them is drawn yet"
     )
-
-
-@contextmanager
-def _bar(steps: int) -> Iterator[Callable[[Progress], None]]:
-    """The whole explanation as one bar, with the time left."""
-    from rich.console import Console
-    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bar
-
-    columns = (TimeElapsedColumn(), TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
-    with Bar(*columns, console=Console(stderr=True), transient=True) as shown:
-        task = shown.add_task("loading", total=steps)
-        done = 0
-
-        def on_progress(told: Any) -> None:
-            nonlocal done
-            part = told.done / max(told.total, 1)
-            if told.text in ("made", "already made"):
-                done, part = done + 1, 0.0
-            shown.update(task, description=told.step.replace("_", " "), completed=min(done + part, steps))
-
-        yield on_progress

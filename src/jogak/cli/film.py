@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
 from jogak.cli.image import require_writable
+from jogak.cli.progress import parts
 from jogak.spec import FilmBrief, FilmPlan, SpecError
 from jogak.spec.film import Planner
 
 if TYPE_CHECKING:
-    from jogak.store import Progress
+    pass
 
 
 def _field(name: str) -> Parameter:
@@ -69,7 +68,7 @@ def film(
         )
         return
     begun = time.perf_counter()
-    with _bar() as on_progress:
+    with parts("planning", lambda told: f"{told.scope} {told.step}".strip()) as on_progress:
         made = make_film(store, asked, on_progress=on_progress)
         deliver(store, made, output)
     spent = time.perf_counter() - begun
@@ -80,31 +79,3 @@ def film(
         if not check.passed:
             print(f"missed: {check.name} is {check.value:.2f} {check.unit}")
     print(f"report: {output / 'report.pdf'}   to change a shot: edit {output / 'plan.yaml'}, then --plan")
-
-
-@contextmanager
-def _bar() -> Iterator[Callable[[Progress], None]]:
-    """One line for what is being made now, with the time left of that part."""
-    from rich.console import Console
-    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bar
-
-    columns = (TimeElapsedColumn(), TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
-    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("planning", total=None)
-        shown = ""
-
-        def on_progress(told: Any) -> None:
-            nonlocal shown
-            name = f"{told.scope} {told.step}".strip()
-            if name != shown:
-                shown = name
-                bar.reset(task, description=name)
-            bar.update(
-                task,
-                description=f"{name}: {told.text}" if told.text else name,
-                total=told.total,
-                completed=told.done,
-            )
-
-        yield on_progress

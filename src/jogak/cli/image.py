@@ -6,19 +6,18 @@ import re
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
+from jogak.cli.progress import pieces
 from jogak.spec import ImageRequest, SpecError
 from jogak.spec.image import SamplerName
 
 if TYPE_CHECKING:
     from jogak.spec import ModelRef
-    from jogak.store import Progress
     from jogak.studio.picture import Sources
 
 
@@ -157,7 +156,7 @@ def image(
         print("would write: " + ", ".join(str(target) for target in targets))
         return
     require_writable(targets[0].parent)
-    with _bar("loading", len(targets)) as on_progress:
+    with pieces("loading", len(targets)) as on_progress:
         from jogak.store import Store
 
         store = Store()
@@ -196,7 +195,7 @@ def _grid(
 
     store = Store()
     begun = time.perf_counter()
-    with _bar("loading", len(grid.cells) + 1) as on_progress:
+    with pieces("loading", len(grid.cells) + 1) as on_progress:
         drawn = draw_grid(store, request, grid, model_of, sources=sources, on_progress=on_progress)
         store.export(drawn.picture, output)
         for handle, target in zip(drawn.cells, targets, strict=False):
@@ -227,7 +226,7 @@ def replay(
     if target.exists() and target.samefile(picture):
         raise SpecError(f"{target} is the picture itself; choose another place with -o.")
     require_writable(target.parent)
-    with _bar("loading", 1) as on_progress:
+    with pieces("loading", 1) as on_progress:
         from jogak.store import Store
         from jogak.studio.picture import replay_picture
 
@@ -278,24 +277,3 @@ def require_writable(folder: Path) -> None:
         raise SpecError(
             f"cannot write in {place}: {error.strerror or error}. Choose another place with -o."
         ) from None
-
-
-@contextmanager
-def _bar(text: str, pictures: int) -> Iterator[Callable[[Progress], None]]:
-    """A progress bar with the time left, on the terminal's error stream."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"))
-    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(text, total=None)
-        done = 0
-
-        def on_progress(told: Any) -> None:
-            nonlocal done
-            part = told.done / max(told.total, 1)
-            if told.text in ("made", "already made"):
-                done, part = done + 1, 0.0
-            bar.update(task, description=told.text, total=pictures, completed=done + part)
-
-        yield on_progress

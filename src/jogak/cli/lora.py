@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json as json_module
 import re
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
+from jogak.cli.progress import Line, line
 from jogak.spec import SpecError
 
 if TYPE_CHECKING:
@@ -78,9 +77,9 @@ def merge(
     from jogak.adapters.lora import read_lora
     from jogak.adapters.lora_tools import merge as make
 
-    with _bar("merging") as told:
+    with line("merging") as shown:
         found = [(read_lora(_find(name)), weight) for name, weight in named]
-        made = make(found, output, rank=rank, dtype=_torch_type(dtype), told=told)
+        made = make(found, output, rank=rank, dtype=_torch_type(dtype), told=_counted(shown))
     _print_made(made)
 
 
@@ -105,9 +104,9 @@ def resize(
     from jogak.adapters.lora import read_lora
     from jogak.adapters.lora_tools import resize as make
 
-    with _bar("resizing") as told:
+    with line("resizing") as shown:
         weights = read_lora(_find(file))
-        made = make(weights, output, rank=rank, energy=energy, dtype=_torch_type(dtype), told=told)
+        made = make(weights, output, rank=rank, energy=energy, dtype=_torch_type(dtype), told=_counted(shown))
     _print_made(made)
 
 
@@ -130,10 +129,10 @@ def extract(
     _check_target(output, overwrite)
     from jogak.adapters.lora_tools import extract as make
 
-    with _bar("comparing") as told:
+    with line("comparing") as shown:
         kind = _torch_type(dtype)
         assert kind is not None, "extract's type has a default"
-        made = make(tuned, base, output, rank=rank, conv=conv, dtype=kind, told=told)
+        made = make(tuned, base, output, rank=rank, conv=conv, dtype=kind, told=_counted(shown))
     _print_made(made)
 
 
@@ -197,26 +196,6 @@ def _torch_type(name: DtypeName | None) -> Any:
     import torch
 
     return {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}[name]
-
-
-@contextmanager
-def _bar(text: str) -> Iterator[Callable[[int, int, str], None]]:
-    """A progress bar with the time left, on the terminal's error stream."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"))
-    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(text, total=None)
-        last = 0.0
-
-        def told(done: int, total: int, what: str) -> None:
-            nonlocal last
-            if time.monotonic() - last > 0.1:
-                last = time.monotonic()
-                bar.update(task, total=total, completed=done)
-
-        yield told
 
 
 def _print_made(made: Made) -> None:
@@ -294,3 +273,8 @@ def _counts(values: Any) -> str:
         return f"{next(iter(values)):g}"
     shown = [f"{value:g} ({count})" for value, count in list(values.items())[:6]]
     return ", ".join(shown) + (" …" if len(values) > 6 else "")
+
+
+def _counted(shown: Line) -> Callable[[int, int, str], None]:
+    """Modules that are done, on the line."""
+    return lambda done, total, what: shown.tell(text=what, done=done, total=total)

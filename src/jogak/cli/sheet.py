@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 from jogak.cli.image import require_writable
+from jogak.cli.progress import Line, OnProgress, line
 from jogak.spec import SpecError
 from jogak.spec.sheet import SheetRequest
 
@@ -75,8 +74,8 @@ def sheet(
         print(f"note: {note}")
     store = Store()
     begun = time.perf_counter()
-    with _bar(len(request.panels) + request.tries) as on_progress:
-        made = make_sheet(store, prepared, on_progress=on_progress)
+    with line("looking at the references", len(request.panels) + request.tries) as shown:
+        made = make_sheet(store, prepared, on_progress=_follow(shown))
         deliver(store, made, output)
     _tell(made, prepared, output, time.perf_counter() - begun)
 
@@ -123,24 +122,16 @@ def _tell(made: Sheet, prepared: Prepared, output: Path, seconds: float) -> None
     print(f"all takes and why one won: jogak report {made.run_id} -o {output / 'report.pdf'}")
 
 
-@contextmanager
-def _bar(takes: int) -> Iterator[Callable[[Progress], None]]:
-    """The whole sheet as one bar, with the time left."""
-    from rich.console import Console
-    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bar
+def _follow(shown: Line) -> OnProgress:
+    """The journey itself says how many takes are behind it and how many may come; a take says how far it is."""
+    done = 0
 
-    columns = (TimeElapsedColumn(), TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
-    with Bar(*columns, console=Console(stderr=True), transient=True) as shown:
-        task = shown.add_task("looking at the references", total=takes)
-        done = 0
+    def on_progress(told: Progress) -> None:
+        nonlocal done
+        if not told.step:
+            done = told.done
+            shown.tell(text=told.text, done=done, total=told.total)
+        elif told.step == "draw_image" and told.text == "drawing":
+            shown.tell(done=done + told.done / max(told.total, 1))
 
-        def on_progress(told: Any) -> None:
-            nonlocal done
-            if not told.step:  # the journey itself says how many takes are behind it and how many may come
-                done = told.done
-                shown.update(task, description=told.text, total=told.total, completed=done)
-            elif told.step == "draw_image" and told.text == "drawing":
-                shown.update(task, completed=done + told.done / max(told.total, 1))
-
-        yield on_progress
+    return on_progress

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 from jogak.cli.image import require_writable
-from jogak.cli.train import share_cores
+from jogak.cli.progress import pieces
 from jogak.spec.training import SweepRequest
 
 if TYPE_CHECKING:
     from jogak.spec.training import CellScores
-    from jogak.store import Progress
     from jogak.studio.sweep import SweepPlan
 
 
@@ -38,7 +35,6 @@ def sweep(
     reason and its interval. The folder gets sweep/grid.png and sweep/sweep.json; what was drawn is not drawn again.
     """
     asked = request or SweepRequest()
-    share_cores()
     from jogak.studio.sweep import deliver, plan_sweep
 
     planned = plan_sweep(asked, run)
@@ -51,7 +47,9 @@ def sweep(
 
     store = Store()
     begun = time.perf_counter()
-    with _bar(1 + len(planned.checkpoints) * len(asked.weights)) as on_progress:
+    with pieces(
+        "loading", 1 + len(planned.checkpoints) * len(asked.weights), step="draw_cell"
+    ) as on_progress:
         report = go(store, planned, on_progress=on_progress)
         folder = deliver(store, report, run)
     print(" step  weight  likeness  obedience  variety  copies  value  95 %")
@@ -85,29 +83,3 @@ def _show(planned: SweepPlan) -> None:
     print(
         f"# {planned.pictures} pictures of {planned.size[0]}×{planned.size[1]}, about {seconds / 60:.1f} minutes"
     )
-
-
-@contextmanager
-def _bar(cells: int) -> Iterator[Callable[[Progress], None]]:
-    """The whole sweep as one bar, with the time left."""
-    from rich.console import Console
-    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bar
-
-    columns = (TimeElapsedColumn(), TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
-    with Bar(*columns, console=Console(stderr=True), transient=True) as shown:
-        task = shown.add_task("loading", total=cells)
-        done = 0
-
-        def on_progress(told: Any) -> None:
-            nonlocal done
-            if told.step != "draw_cell":
-                return
-            part = told.done / max(told.total, 1)
-            if told.text in ("made", "already made"):
-                done, part = done + 1, 0.0
-                shown.update(task, completed=done)
-                return
-            shown.update(task, description=told.text, completed=done + part)
-
-        yield on_progress

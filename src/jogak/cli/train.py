@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
 from jogak.cli.image import require_writable
+from jogak.cli.progress import parts
 from jogak.spec import SpecError
 from jogak.spec.training import TrainRequest
 
 if TYPE_CHECKING:
-    from jogak.store import Progress
     from jogak.studio.train import Plan
 
 
@@ -43,7 +42,6 @@ def train(
     asked = request or TrainRequest()
     if output.exists() and not output.is_dir():
         raise SpecError(f"{output} is a file; name a folder with -o.")
-    share_cores()
     from jogak.studio.train import estimate, plan
 
     planned = plan(asked, folder)
@@ -59,7 +57,7 @@ def train(
     for note in planned.notes if first else ():
         print(f"note: {note}")
     begun = time.perf_counter()
-    with bar(first) as on_progress:
+    with parts("loading", lambda told: told.text.split(" ")[0]) if first else nullcontext() as on_progress:
         done = run(Store(), planned, output, on_progress=on_progress)
     if not first:
         return
@@ -74,15 +72,6 @@ def train(
     for note in afterwards(output):
         print(f"note: {note}")
     print(f"previews: {output / 'samples'}   which checkpoint and weight: jogak sweep {output}")
-
-
-def share_cores() -> None:
-    """Let threads that wait for each other sleep instead of spin; torch reads this when it is imported.
-
-    On two cores that other work shares, a step of pocket's training took 6.7 s with spinning threads, 1.0 s with
-    sleeping ones, and 0.9 s on one thread.
-    """
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def _show(planned: Plan, cost: Any) -> None:
@@ -105,37 +94,3 @@ def _show(planned: Plan, cost: Any) -> None:
         f"# about {minutes:.1f} minutes ({cost.seconds_per_step:.2f} s a step, if nothing else runs) "
         f"and {cost.gigabytes:.1f} GB of memory on this machine"
     )
-
-
-@contextmanager
-def bar(shown: bool = True) -> Iterator[Callable[[Progress], None] | None]:
-    """One line for what is being done now, with the time left of it, on the terminal's error stream."""
-    if not shown:
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-    from rich.progress import Progress as Bar
-
-    columns = (TimeElapsedColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Bar(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True) as shown_bar:
-        task = shown_bar.add_task("loading", total=None)
-        kind = ""
-
-        def on_progress(told: Any) -> None:
-            nonlocal kind
-            if told.text in ("made", "already made"):
-                return
-            name = told.text.split(" ")[0]
-            if name != kind:
-                kind = name
-                shown_bar.reset(task)
-            shown_bar.update(task, description=told.text, total=told.total, completed=told.done)
-
-        yield on_progress

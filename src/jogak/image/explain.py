@@ -20,7 +20,7 @@ from torch import Tensor
 
 from jogak.adapters.networks import torch_networks
 from jogak.image.draw import HIRES_STRENGTH, draw_image
-from jogak.image.prompt import _chunks, at_step, weighted
+from jogak.image.prompt import at_step, chunks_of, weighted
 from jogak.image.steer import Steering
 from jogak.models import DiffusionModel, load
 from jogak.spec import Image, ImageRequest, ModelRef, SpecError
@@ -303,7 +303,7 @@ def _placed_words(model: DiffusionModel, text: str) -> tuple[list[tuple[tuple[st
     """The words of a prompt at one step, each with the rows of the text that are its tokens; and how many rows there
     are. A word that stands twice is two."""
     pieces = weighted(text)
-    chunks = _chunks(model, pieces)
+    chunks = chunks_of(model, pieces)
     rows = [
         i * model.text_length + 1 + at for i, chunk in enumerate(chunks) for at in range(len(chunk.tokens))
     ]

@@ -17,10 +17,10 @@ from PIL.PngImagePlugin import PngInfo
 from pydantic import Field
 
 import jogak
-from jogak.image.files import open_picture
 from jogak.image.steer import Steering
 from jogak.spec import ImageRequest, LoraUse, ModelRef, Spec, SpecError
 from jogak.spec.handles import Sha256
+from jogak.store.pictures import open_picture
 
 MAX_TEXT = 200_000
 """Characters of infotext or recipe that are read."""

@@ -37,7 +37,7 @@ def encode(model: DiffusionModel, prompt: str, step: int = 0, steps: int = 1) ->
     was without weights, as AUTOMATIC1111 does; where the mean is so near zero that its ratio is noise (beyond
     a half or a double), that is left out. Raises `SpecError` for a prompt of more than `MAX_CHUNKS` chunks.
     """
-    chunks = _chunks(model, weighted(at_step(prompt, step, steps)))
+    chunks = chunks_of(model, weighted(at_step(prompt, step, steps)))
     states = model.encode_tokens([model.chunk(chunk.tokens) for chunk in chunks])
     weights = torch.ones(len(states), model.text_length)
     for i, chunk in enumerate(chunks):
@@ -55,7 +55,7 @@ def check(model: DiffusionModel, prompt: str, steps: int) -> None:
     """Raises `SpecError` for a prompt that cannot be drawn: too long at some step, or asking for what the
     field writes in prompts and this version cannot do, so that nothing is silently left out."""
     for text in {at_step(prompt, step, steps) for step in range(steps)}:
-        _chunks(model, weighted(text))
+        chunks_of(model, weighted(text))
     if found := re.search(r"<(lora|lyco|hypernet):[^<>]{0,100}", prompt):
         raise SpecError(
             f"the prompt asks for {found.group()}>, which this version cannot apply; take it out."
@@ -244,7 +244,7 @@ def _joined(pieces: list[Piece | None]) -> list[Piece | None]:
 # chunks of tokens
 
 
-class _Chunk:
+class Chunk:
     def __init__(self) -> None:
         self.tokens: list[int] = []
         self.weights: list[float] = []
@@ -252,16 +252,16 @@ class _Chunk:
         """tokens up to and with the last comma"""
 
 
-def _chunks(model: DiffusionModel, pieces: Sequence[Piece | None]) -> list[_Chunk]:
+def chunks_of(model: DiffusionModel, pieces: Sequence[Piece | None]) -> list[Chunk]:
     """The pieces' tokens in chunks, at least one. A chunk that overflows is cut at its last comma, if
     near."""
     room = model.text_length - 2
     comma = model.tokens(",")
-    chunks = [_Chunk()]
+    chunks = [Chunk()]
     for piece in pieces:
         if piece is None:
             if chunks[-1].tokens:
-                chunks.append(_Chunk())
+                chunks.append(Chunk())
             continue
         for token in model.tokens(piece[0]):
             if len(chunks[-1].tokens) == room:
@@ -279,9 +279,9 @@ def _chunks(model: DiffusionModel, pieces: Sequence[Piece | None]) -> list[_Chun
     return chunks
 
 
-def _rest(full: _Chunk, room: int, by_comma: bool) -> _Chunk:
+def _rest(full: Chunk, room: int, by_comma: bool) -> Chunk:
     """The chunk after a full one; it begins with what followed the full one's last comma, if that is near."""
-    rest = _Chunk()
+    rest = Chunk()
     cut = full.after_comma
     if by_comma and 0 < cut < room and room - cut <= COMMA_REACH:
         rest.tokens, full.tokens = full.tokens[cut:], full.tokens[:cut]

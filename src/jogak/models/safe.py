@@ -128,7 +128,7 @@ def read_part_headers(folder: Path, stem: str) -> dict[str, TensorFacts]:
 def read_tensors(path: Path, names: Collection[str]) -> dict[str, Tensor]:
     """These tensors of a safetensors file, on the CPU, in the type they are stored in; its header is checked
     first. Raises `UnsafeWeights` for a name the file lacks."""
-    from safetensors import safe_open
+    from safetensors import SafetensorError, safe_open
 
     absent = set(names) - read_header(path).tensors.keys()
     if absent:
@@ -136,7 +136,7 @@ def read_tensors(path: Path, names: Collection[str]) -> dict[str, Tensor]:
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
             return {name: file.get_tensor(name) for name in names}
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise UnsafeWeights(f"{path} could not be read: {error}. Fetch the file again.") from None
 
 

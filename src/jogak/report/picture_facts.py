@@ -222,6 +222,8 @@ def _common(requests: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _language(asked: Mapping[str, Any], drawings: Sequence[tuple[Record, dict[str, Any]]]) -> Lang:
+    if asked.get("lang") in ("ko", "en"):
+        return asked["lang"]
     said = json.dumps([asked, [request.get("prompt") for _, request in drawings[:20]]], ensure_ascii=False)
     return "ko" if re.search("[가-힣]", said) else "en"
 
@@ -347,7 +349,13 @@ def _scores(records: Sequence[Record], run: Run) -> Iterator[PictureScores]:
     whole = list(_of_class(records, run, "PictureScores", PictureScores))
     yield from whole
     inside = {
-        score for one in whole for score in (*one.whole, *(s for item in one.items for s in item.scores))
+        score
+        for one in whole
+        for score in (
+            *one.whole,
+            *(s for item in one.items for s in item.scores),
+            *(s for other in one.alternatives for s in other.scores),
+        )
     }
     lone = [
         score

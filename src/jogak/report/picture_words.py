@@ -201,6 +201,10 @@ CONTROL_SCORES = frozenset(
 )
 
 BARS: dict[str, dict[Lang, str]] = {
+    "consistency": {
+        "en": "Consistency of the least alike panel",
+        "ko": "가장 덜 닮은 패널의 일관성",
+    },
     "fd_over_halves": {
         "en": "Distance to the references, against that of their own halves",
         "ko": "참고 그림과의 거리 ÷ 참고 그림 절반끼리의 거리",

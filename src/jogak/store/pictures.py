@@ -1,4 +1,4 @@
-"""Training pictures from outside: looked at before they are decoded, and brought upright to 8-bit sRGB.
+"""Pictures from outside: looked at before they are decoded, and brought upright to 8-bit sRGB.
 
 A file is read once, so that what is hashed is what is decoded. Caps on bytes, pixels and JPEG scans are
 checked before any pixel is made, which bounds time (seconds) and memory: 50 megapixels take 0.4 GB, with
@@ -12,7 +12,7 @@ import io
 import os
 import stat
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +33,9 @@ MAX_PROFILE = 4_000_000
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif"})
 
+_SUFFIX_OF = {
+    "PNG": ".png", "JPEG": ".jpg", "MPO": ".jpg", "WEBP": ".webp", "BMP": ".bmp", "TIFF": ".tif", "GIF": ".gif",
+}  # fmt: skip
 _TURNS = {
     2: PIL.Image.Transpose.FLIP_LEFT_RIGHT, 3: PIL.Image.Transpose.ROTATE_180,
     4: PIL.Image.Transpose.FLIP_TOP_BOTTOM, 5: PIL.Image.Transpose.TRANSPOSE,
@@ -60,6 +63,10 @@ class Picture:
     """(H, W), 255 where opaque; None where the file has no transparency."""
     sha256: str
     """Of the file."""
+    data: bytes = field(repr=False)
+    """The file."""
+    suffix: str
+    """The usual ending of its format."""
 
 
 def read_file(path: Path, limit: int) -> bytes:
@@ -71,16 +78,15 @@ def read_file(path: Path, limit: int) -> bytes:
         with open(handle, "rb") as file:
             facts = os.fstat(file.fileno())
             if not stat.S_ISREG(facts.st_mode):
-                raise UnusableFile(
-                    f"{path} is not a regular file; put the file itself there.",
-                    f"{path}: 보통 파일이 아닙니다. 파일 자체를 두세요.",
-                )
+                raise _no_file(path)
             if facts.st_size > limit:
                 raise UnusableFile(
                     f"{path} has {facts.st_size / 1e6:,.1f} MB; at most {limit / 1e6:g} are read.",
                     f"{path}: {facts.st_size / 1e6:,.1f} MB입니다. {limit / 1e6:g} MB까지만 읽습니다.",
                 )
             data = file.read(limit + 1)
+    except (FileNotFoundError, IsADirectoryError):
+        raise _no_file(path) from None
     except OSError as error:
         reason = error.strerror or error
         raise UnusableFile(
@@ -92,6 +98,20 @@ def read_file(path: Path, limit: int) -> bytes:
             f"{path}: 읽는 동안 커졌습니다. 다 쓰인 뒤에 다시 해 보세요.",
         )
     return data
+
+
+def _no_file(path: Path) -> UnusableFile:
+    return UnusableFile(
+        f"{path} is not a file; give the path of a regular file.",
+        f"{path}: 파일이 아닙니다. 보통 파일의 경로를 주세요.",
+    )
+
+
+def open_picture(path: Path) -> PIL.Image.Image:
+    """A picture's header, its pixels not decoded yet. Raises as `read_picture` does for what the header tells."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return _opened(path, read_file(path, MAX_BYTES))
 
 
 def read_picture(path: Path) -> Picture:
@@ -118,7 +138,8 @@ def read_picture(path: Path) -> Picture:
     mask = None if alpha is None else np.asarray(alpha)
     if mask is not None and mask.min() == 255:
         mask = None
-    return Picture(rgb, mask, hashlib.sha256(data).hexdigest())
+    suffix = _SUFFIX_OF[picture.format or "PNG"]
+    return Picture(rgb, mask, hashlib.sha256(data).hexdigest(), data, suffix)
 
 
 def _opened(path: Path, data: bytes) -> PIL.Image.Image:

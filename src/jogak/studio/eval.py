@@ -22,7 +22,6 @@ import numpy as np
 import PIL.Image
 from numpy.typing import NDArray
 
-from jogak.image.files import open_picture
 from jogak.image.infotext import parse_infotext, read_infotext, read_recipe
 from jogak.image.prompt import at_step, weighted
 from jogak.judge import clip as judging_clip
@@ -38,7 +37,7 @@ from jogak.spec import Document, Image, ModelRef, Spec, SpecError
 from jogak.spec.image import ControlKind
 from jogak.spec.picture_scores import EvalRequest, MapPair, PictureScores, Shown
 from jogak.store import Progress, Store, current, each, scope, step
-from jogak.store.pictures import SUFFIXES, read_picture
+from jogak.store.pictures import SUFFIXES, open_picture, read_picture
 
 GROUP = 32
 """Pictures in one step: what is lost at most when the process is killed."""

@@ -12,7 +12,6 @@ from jogak.adapters.control import check_control, find_control
 from jogak.adapters.ip import check_ip, find_ip
 from jogak.adapters.lora import find_lora
 from jogak.adapters.poses import pose_points
-from jogak.image.files import open_picture
 from jogak.image.lora_tags import lora_folders
 from jogak.judge.clip import judge_ref
 from jogak.models import resolve
@@ -27,6 +26,7 @@ from jogak.spec import (
 )
 from jogak.spec.sheet import SheetRequest
 from jogak.spec.training import TrainRecord
+from jogak.store.pictures import open_picture
 from jogak.studio.eval import Found, efficientnet_ref, find_pictures
 from jogak.studio.sheet_scores import (
     WEIGHTS,
