@@ -4,7 +4,6 @@ diffusers' own pipeline; the model is left as it was."""
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -23,43 +22,14 @@ from jogak.adapters.control import (
     range_to_sigmas,
 )
 from jogak.adapters.control_layout import control_facts
-from jogak.models import DiffusionModel, load, resolve
+from jogak.models import DiffusionModel, load
 from jogak.spec import JogakError, ModelRef, SpecError
-from tests.tiny_models import make_pocket_like, make_sd15_like
+from tests.tiny_adapters import a_controlnet
 
 MAP = np.random.default_rng(5).integers(0, 256, (64, 64, 3)).astype(np.uint8)
 
 # diffusers' schedulers meet numpy 2 so
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation")
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("JOGAK_HOME", str(tmp_path_factory.mktemp("home")))
-        patch.setenv("JOGAK_THREADS", "1")
-        yield
-
-
-@pytest.fixture(scope="module")
-def sd15(home: None, tmp_path_factory: pytest.TempPathFactory) -> ModelRef:
-    return resolve(make_sd15_like(tmp_path_factory.mktemp("sd15") / "sd15-like"), backend="torch")
-
-
-@pytest.fixture(scope="module")
-def pocket(home: None, tmp_path_factory: pytest.TempPathFactory) -> ModelRef:
-    return resolve(make_pocket_like(tmp_path_factory.mktemp("pocket") / "pocket-like"), backend="torch")
-
-
-def a_controlnet(base: ModelRef, seed: int = 0, **more: object) -> ControlNetModel:
-    """Of the base's build, and not silent: fresh ControlNets add nothing, their last layers are zero."""
-    torch.manual_seed(seed)
-    unet = UNet2DConditionModel.from_pretrained(base.folder / "unet")
-    net = ControlNetModel.from_unet(unet, **more)
-    for parameter in net.parameters():
-        if not parameter.any():
-            torch.nn.init.normal_(parameter, std=0.05)
-    return net.eval()
 
 
 @pytest.fixture(scope="module")

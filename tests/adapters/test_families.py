@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -27,14 +26,6 @@ TIME = torch.tensor([400.0])
 
 # diffusers' schedulers meet numpy 2 so
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation")
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("JOGAK_HOME", str(tmp_path_factory.mktemp("home")))
-        patch.setenv("JOGAK_THREADS", "1")
-        yield
 
 
 @pytest.fixture(scope="module")

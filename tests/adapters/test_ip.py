@@ -4,7 +4,6 @@ the model is left as it was."""
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,92 +11,26 @@ import pytest
 import torch
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from safetensors.torch import load_file, save_file
-from transformers.models.clip.configuration_clip import CLIPVisionConfig
-from transformers.models.clip.modeling_clip import CLIPVisionModelWithProjection
 
 from jogak.adapters.control import control, load_control
 from jogak.adapters.ip import blocks_of, check_ip, find_ip, ip, load_ip
 from jogak.adapters.ip_layout import attention_widths, ip_facts
-from jogak.models import DiffusionModel, load, resolve
+from jogak.models import DiffusionModel, load
 from jogak.spec import ModelRef, SpecError
-from tests.tiny_models import make_pocket_like, make_sd15_like
+from tests.tiny_adapters import (
+    HIDDEN,
+    SIDE,
+    a_controlnet,
+    save_adapter,
+    save_tower,
+)
 
-TEXT, HIDDEN, PROJECTION, SIDE = 64, 64, 48, 32
 rng = np.random.default_rng(6)
 SQUARE = rng.integers(0, 256, (SIDE, SIDE, 3)).astype(np.uint8)
 OTHER = rng.integers(0, 256, (SIDE, SIDE, 3)).astype(np.uint8)
 
 # diffusers' schedulers meet numpy 2 so
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation")
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("JOGAK_HOME", str(tmp_path_factory.mktemp("home")))
-        patch.setenv("JOGAK_THREADS", "1")
-        yield
-
-
-@pytest.fixture(scope="module")
-def sd15(home: None, tmp_path_factory: pytest.TempPathFactory) -> ModelRef:
-    return resolve(make_sd15_like(tmp_path_factory.mktemp("sd15") / "sd15-like"), backend="torch")
-
-
-@pytest.fixture(scope="module")
-def pocket(home: None, tmp_path_factory: pytest.TempPathFactory) -> ModelRef:
-    return resolve(make_pocket_like(tmp_path_factory.mktemp("pocket") / "pocket-like"), backend="torch")
-
-
-def save_tower(folder: Path, hidden: int = HIDDEN, projection: int = PROJECTION) -> None:
-    torch.manual_seed(7)
-    config = CLIPVisionConfig(
-        hidden_size=hidden, intermediate_size=96, num_hidden_layers=3, num_attention_heads=2, image_size=SIDE,
-        patch_size=8, projection_dim=projection,
-    )  # fmt: skip
-    CLIPVisionModelWithProjection(config).save_pretrained(folder)
-
-
-def projection_of(kind: str) -> dict[str, torch.Tensor]:
-    if kind == "base":
-        shapes = {"proj.weight": (4 * TEXT, PROJECTION), "proj.bias": (4 * TEXT,)}
-        shapes |= {"norm.weight": (TEXT,), "norm.bias": (TEXT,)}
-    elif kind == "full-face":
-        shapes = {
-            "proj.0.weight": (HIDDEN, HIDDEN), "proj.0.bias": (HIDDEN,), "proj.2.weight": (TEXT, HIDDEN),
-            "proj.2.bias": (TEXT,), "proj.3.weight": (TEXT,), "proj.3.bias": (TEXT,),
-        }  # fmt: skip
-    else:
-        width, inner = 96, 128
-        shapes = {
-            "latents": (1, 5, width), "proj_in.weight": (width, HIDDEN), "proj_in.bias": (width,),
-            "proj_out.weight": (TEXT, width), "proj_out.bias": (TEXT,), "norm_out.weight": (TEXT,),
-            "norm_out.bias": (TEXT,),
-        }  # fmt: skip
-        for layer in range(4):
-            shapes |= {
-                f"layers.{layer}.0.norm1.weight": (width,), f"layers.{layer}.0.norm1.bias": (width,),
-                f"layers.{layer}.0.norm2.weight": (width,), f"layers.{layer}.0.norm2.bias": (width,),
-                f"layers.{layer}.0.to_q.weight": (inner, width), f"layers.{layer}.0.to_kv.weight": (2 * inner, width),
-                f"layers.{layer}.0.to_out.weight": (width, inner), f"layers.{layer}.1.0.weight": (width,),
-                f"layers.{layer}.1.0.bias": (width,), f"layers.{layer}.1.1.weight": (4 * width, width),
-                f"layers.{layer}.1.3.weight": (width, 4 * width),
-            }  # fmt: skip
-    return {
-        name: 0.1 * torch.randn(shape) + (0.5 if len(shape) == 1 else 0) for name, shape in shapes.items()
-    }
-
-
-def save_adapter(file: Path, base: ModelRef, kind: str = "base") -> Path:
-    torch.manual_seed(8)
-    widths = attention_widths(json.loads((base.folder / "unet" / "config.json").read_text()))
-    state = {f"image_proj.{name}": tensor for name, tensor in projection_of(kind).items()}
-    for i, width in enumerate(widths):
-        for part in ("to_k_ip", "to_v_ip"):
-            state[f"ip_adapter.{2 * i + 1}.{part}.weight"] = 0.3 * torch.randn(width, TEXT)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    save_file(state, file)
-    return file
 
 
 @pytest.fixture(scope="module")
@@ -210,7 +143,7 @@ def test_weight_zero_is_exactly_plain_and_all_is_restored(sd15: ModelRef, models
 
 
 def test_several_adapters_and_a_controlnet_stack(sd15: ModelRef, models: Path, tmp_path: Path) -> None:
-    from tests.adapters.test_control import MAP, a_controlnet
+    from tests.adapters.test_control import MAP
 
     model = load(sd15)
     first, second = (load_ip(models / f"{kind}.safetensors", sd15) for kind in ("base", "plus"))

@@ -18,8 +18,7 @@ from jogak.models import load, resolve
 from jogak.spec import Image, ImageRequest, ModelRef, SpecError
 from jogak.store import Store
 from jogak.studio.picture import Sources, draw_pictures, replay_picture
-from tests.adapters.test_control import a_controlnet
-from tests.adapters.test_ip import save_adapter, save_tower
+from tests.tiny_adapters import a_controlnet, save_adapter, save_tower
 
 ASKED = {"prompt": "red fox", "width": 64, "height": 64, "steps": 4}
 

@@ -26,10 +26,9 @@ from jogak.studio import sheet_judge
 from jogak.studio.sheet import Sheet, deliver, make_sheet
 from jogak.studio.sheet_judge import joints_kept
 from jogak.studio.sheet_plan import Prepared, drawings, prepare, seconds_each
-from tests.adapters.test_control import a_controlnet
-from tests.adapters.test_ip import save_adapter, save_tower
 from tests.judge.drawings import drawings as some_drawings
 from tests.lora_layouts import layers, peft_factors
+from tests.tiny_adapters import a_controlnet, save_adapter, save_tower
 from tests.tiny_models import make_pocket_like
 
 

@@ -18,18 +18,14 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
-from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
 
 from jogak.judge import clip
-from jogak.judge.features import check_images
 from jogak.judge.stats import mean_score
-from jogak.models.safe import read_json, read_weights
+from jogak.models.safe import read_json
 from jogak.spec import JogakError, SpecError
 from jogak.spec.scores import Score
 
 PREPROCESSOR = "preprocessor_config.json"
-_LEGACY = ("text_model.embeddings.position_ids", "vision_model.embeddings.position_ids")
-"""Buffers that older files hold and the network of today makes itself."""
 
 
 class ClipFolder(clip.Judge):
@@ -40,36 +36,13 @@ class ClipFolder(clip.Judge):
     """
 
     def __init__(self, folder: Path) -> None:
-        self.name = folder.name
+        super().__init__(folder, "CLIP that can be read")
         try:
-            config = CLIPConfig.from_pretrained(folder, local_files_only=True)
-            state = read_weights(folder, "model")
-            self._model = CLIPModel(config)
-            self._model.load_state_dict(
-                {name: tensor.float() for name, tensor in state.items() if name not in _LEGACY}
-            )
-            self._tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
-            side = int(config.to_dict()["vision_config"]["image_size"])
-            self._sight = _sight(read_json(folder / PREPROCESSOR), side)
-        except (OSError, ValueError, RuntimeError, TypeError, KeyError, SpecError) as error:
-            reason = " ".join(str(error).split())[:200]
+            self._sight = _sight(read_json(folder / PREPROCESSOR), self.side)
+        except (ValueError, TypeError, KeyError, SpecError) as error:
             raise JogakError(
-                f"{folder} holds no CLIP that can be read (CLIPModel in safetensors, tokenizer, {PREPROCESSOR}): "
-                f"{reason}"
+                f"{folder} holds no CLIP that can be read, by its {PREPROCESSOR}: {' '.join(str(error).split())[:200]}"
             ) from None
-        self._side = side
-        self._model.eval().requires_grad_(False)
-
-    @torch.inference_mode()
-    def see(self, images: NDArray[np.uint8], batch: int = 32) -> NDArray[np.float32]:
-        """images (N, H, W, 3) uint8 RGB, N ≥ 1, any size."""
-        check_images(images)
-        rows = []
-        for first in range(0, len(images), batch):
-            pixels = self._prepared(images[first : first + batch])
-            pooled = self._model.vision_model(pixel_values=pixels).pooler_output
-            rows.append(F.normalize(self._model.visual_projection(pooled), dim=-1))
-        return torch.cat(rows).numpy()
 
     def _prepared(self, images: NDArray[np.uint8]) -> Tensor:
         short, crop, mean, std = self._sight

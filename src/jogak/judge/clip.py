@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
+from torch import Tensor
 
 from jogak.judge.features import check_images, resized
-from jogak.models.safe import folder_digest, read_weights
+from jogak.models.clip import ClipTowers
+from jogak.models.safe import folder_digest
 from jogak.spec import JogakError, ModelRef
 
 BACKBONE = "pocket-judge"
@@ -38,56 +38,21 @@ class Guess(NamedTuple):
     """Of the softmax over all the words, 0..1."""
 
 
-class Judge:
+class Judge(ClipTowers):
     """A loaded judging CLIP. Embeddings are unit vectors (N, D) float32."""
 
-    def __init__(self, folder: Path) -> None:
-        # half of the time that a film answered from the store takes was spent importing this
-        from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
+    def __init__(self, folder: Path, what: str = "judge") -> None:
+        super().__init__(folder, what)
 
-        self.name = folder.name
-        try:
-            config = CLIPConfig.from_pretrained(folder, local_files_only=True)
-            state = read_weights(folder, "model")
-            self._side = int(config.to_dict()["vision_config"]["image_size"])
-            self._model = CLIPModel(config)
-            self._model.load_state_dict({name: tensor.float() for name, tensor in state.items()})
-            self._tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
-        except (OSError, ValueError, RuntimeError) as error:
-            reason = " ".join(str(error).split())[:200]
-            raise JogakError(
-                f"{folder} holds no judge (CLIPModel in safetensors with its tokenizer): {reason}"
-            ) from None
-        self._model.eval().requires_grad_(False)
-
-    @torch.inference_mode()
     def see(self, images: NDArray[np.uint8], batch: int = 32) -> NDArray[np.float32]:
         """images (N, H, W, 3) uint8 RGB, N ≥ 1, any size."""
         check_images(images)
-        rows = []
-        for first in range(0, len(images), batch):
-            pixels = resized(images[first : first + batch], self._side) / 127.5 - 1
-            pooled = self._model.vision_model(pixel_values=pixels).pooler_output
-            rows.append(F.normalize(self._model.visual_projection(pooled), dim=-1))
-        return torch.cat(rows).numpy()
+        parts = (images[first : first + batch] for first in range(0, len(images), batch))
+        return np.concatenate([self.embed(self._prepared(part)) for part in parts])
 
-    @torch.inference_mode()
-    def read(self, texts: Sequence[str], batch: int = 64) -> NDArray[np.float32]:
-        """N ≥ 1 sentences, Korean or English; what lies beyond 77 tokens is not read."""
-        rows = []
-        for first in range(0, len(texts), batch):
-            tokens = self._tokenizer(
-                list(texts[first : first + batch]),
-                truncation=True, max_length=77, padding="longest", return_tensors="pt",
-            )  # fmt: skip
-            pooled = self._model.text_model(input_ids=tokens["input_ids"]).pooler_output
-            rows.append(F.normalize(self._model.text_projection(pooled), dim=-1))
-        return torch.cat(rows).numpy()
-
-    @property
-    def scale(self) -> float:
-        """What cosines are multiplied by before a softmax."""
-        return float(self._model.logit_scale.exp())
+    def _prepared(self, images: NDArray[np.uint8]) -> Tensor:
+        """Stretched to the square that the network sees, -1..1."""
+        return resized(images, self.side) / 127.5 - 1
 
 
 @cache

@@ -8,7 +8,7 @@ guessed. Whatever falls below its bar in `BARS` is left out of a caption.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -17,12 +17,12 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
 
 from jogak.models.background import plain_background
 from jogak.models.captions import TIMELESS, WEATHERLESS, Lang, Scene, Subject, caption
+from jogak.models.clip import ClipTowers
 from jogak.models.lexicon import lexicon
-from jogak.models.safe import read_json, read_weights
+from jogak.models.safe import read_json
 from jogak.spec import JogakError
 
 FOLDER = Path(__file__).parent / "weights" / "pocket-judge"
@@ -72,26 +72,17 @@ class Tagger:
     """
 
     def __init__(self, folder: Path = FOLDER) -> None:
+        self._towers = ClipTowers(folder, "tagger")
+        prepared = folder / "preprocessor_config.json"
+        said = read_json(prepared) if prepared.is_file() else {}
         try:
-            config = CLIPConfig.from_pretrained(folder, local_files_only=True)
-            state = read_weights(folder, "model")
-            self._side = int(config.to_dict()["vision_config"]["image_size"])
-            self._clip = CLIPModel(config)
-            self._clip.load_state_dict({name: tensor.float() for name, tensor in state.items()})
-            self._tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
-            prepared = folder / "preprocessor_config.json"
-            said = read_json(prepared) if prepared.is_file() else {}
             self._mean, self._std = (
                 torch.tensor(said.get(key, [0.5] * 3), dtype=torch.float32).reshape(1, 3, 1, 1)
                 for key in ("image_mean", "image_std")
             )
-        except (OSError, ValueError, TypeError, AttributeError, RuntimeError) as error:
+        except (ValueError, TypeError, AttributeError, RuntimeError) as error:
             reason = " ".join(str(error).split())[:200]
-            raise JogakError(
-                f"{folder} holds no tagger (CLIPModel in safetensors with its tokenizer): {reason}"
-            ) from None
-        self._clip.eval().requires_grad_(False)
-        self._scale = float(self._clip.logit_scale.exp())
+            raise JogakError(f"{folder} holds no tagger, by its {prepared.name}: {reason}") from None
         self._vectors: dict[str, NDArray[np.float32]] = {}
 
     def tag(self, picture: NDArray[np.uint8], subject: bool = True) -> Tags:
@@ -125,34 +116,19 @@ class Tagger:
     ) -> Tag:
         if key not in self._vectors:
             sentences = [said(id) for id in ids]
-            flat = self._read([sentence for row in sentences for sentence in row])
+            flat = self._towers.read([sentence for row in sentences for sentence in row])
             means = flat.reshape(len(ids), -1, flat.shape[-1]).mean(1)
             self._vectors[key] = means / np.linalg.norm(means, axis=1, keepdims=True)
-        logits = self._scale * self._vectors[key] @ seen
+        logits = self._towers.scale * self._vectors[key] @ seen
         shares = np.exp(logits - logits.max())
         best = int(shares.argmax())
         return Tag(ids[best], float(shares[best] / shares.sum()))
 
-    @torch.inference_mode()
     def _see(self, picture: NDArray[np.uint8]) -> NDArray[np.float32]:
         pixels = torch.tensor(picture).permute(2, 0, 1)[None].float()
-        size = (self._side, self._side)
+        size = (self._towers.side, self._towers.side)
         pixels = F.interpolate(pixels, size, mode="bilinear", antialias=True, align_corners=False)
-        pixels = (pixels / 255 - self._mean) / self._std
-        pooled = self._clip.vision_model(pixel_values=pixels).pooler_output
-        return F.normalize(self._clip.visual_projection(pooled), dim=-1)[0].numpy()
-
-    @torch.inference_mode()
-    def _read(self, texts: Sequence[str], batch: int = 256) -> NDArray[np.float32]:
-        rows = []
-        for first in range(0, len(texts), batch):
-            tokens = self._tokenizer(
-                list(texts[first : first + batch]),
-                truncation=True, max_length=77, padding="longest", return_tensors="pt",
-            )  # fmt: skip
-            pooled = self._clip.text_model(input_ids=tokens["input_ids"]).pooler_output
-            rows.append(F.normalize(self._clip.text_projection(pooled), dim=-1))
-        return torch.cat(rows).numpy()
+        return self._towers.embed((pixels / 255 - self._mean) / self._std)[0]
 
 
 def sentence(tags: Tags, lang: Lang, concept: str | None = None) -> str:
