@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+from typing import Any
 
 import numpy as np
 
@@ -55,12 +56,16 @@ def held_out(concept: str, place: str | None, time: str) -> bool:
 class SceneSampler:
     """Draws scenes from the lexicon and lays them out with the sprites at hand."""
 
-    def __init__(self, sprites: Sprites, held_out: bool = False, plain: float = 0.3) -> None:
+    def __init__(
+        self, sprites: Sprites, held_out: bool = False, plain: float = 0.3, people: float = 0.2
+    ) -> None:
+        """`plain` is the share of scenes on a plain ground; `people`, where there are puppets, of those with one."""
         words = lexicon()
         looks: dict[str, list[str]] = {}
         for concept, look in sprites.index:
             looks.setdefault(concept, []).append(look)
         self.sprites, self.held_out, self.plain = sprites, held_out, plain
+        self.people = people if sprites.puppets else 0.0
         self.concepts: list[Concept] = [c for c in words.concepts if c.id in looks]
         self.number = {c.id: i for i, c in enumerate(self.concepts)}
         self.by_id = {c.id: c for c in self.concepts}
@@ -79,6 +84,8 @@ class SceneSampler:
     def _any_scene(self, rng: random.Random) -> Scene:
         plain = rng.random() < self.plain
         place = None if plain else rng.choice(PLACES)
+        if rng.random() < self.people:
+            return self._with_puppet(rng, place)
         many = rng.random()
         first = self._concept(rng, place)
         subjects = [first]
@@ -106,15 +113,41 @@ class SceneSampler:
                 Subject(concept=c.id, count=count, position=p, colour=self._colour(rng, c))
                 for c, p in zip(subjects, positions, strict=True)
             ),
-            place=place,
-            background=("white" if rng.random() < 0.5 else rng.choice(sorted(self.colours)))
-            if plain
-            else "white",
-            time="day" if plain else rng.choice(TIMES),
-            weather="clear" if plain or rng.random() < 0.5 else rng.choice(WEATHERS),
             look=look,
             framing=framing,
+            **self._surroundings(rng, place),
         )
+
+    def _with_puppet(self, rng: random.Random, place: str | None) -> Scene:
+        """A puppet alone, or one time in six beside a thing in the same look."""
+        row = rng.randrange(len(self.sprites.puppets))
+        name, look = self.sprites.puppets[row]
+        position = rng.choice((None, None, "left", "right"))
+        subjects = [Subject(concept=name, position=position, phrase=self.sprites.phrases[row])]
+        other = self._concept(rng, place)
+        beside = rng.random() < 1 / 6 and look in self.looks[other.id]
+        if beside:
+            first, second = rng.choice((("left", "right"), ("right", "left")))
+            subjects = [
+                Subject(concept=name, position=first, phrase=self.sprites.phrases[row]),
+                Subject(concept=other.id, position=second),
+            ]
+        framing = rng.choice(("wide", "medium", "close", "close")) if rng.random() < 0.6 else None
+        return Scene(
+            subjects=tuple(subjects),
+            look=look,
+            framing=None if beside else framing,
+            **self._surroundings(rng, place),
+        )
+
+    def _surroundings(self, rng: random.Random, place: str | None) -> dict[str, Any]:
+        white = place is not None or rng.random() < 0.5
+        return {
+            "place": place,
+            "background": "white" if white else rng.choice(sorted(self.colours)),
+            "time": rng.choice(TIMES) if place else "day",
+            "weather": "clear" if place is None or rng.random() < 0.5 else rng.choice(WEATHERS),
+        }
 
     def _concept(self, rng: random.Random, place: str | None) -> Concept:
         """Any concept; three times in four one that belongs to the place."""
@@ -145,7 +178,7 @@ class SceneSampler:
             out.numbers.shape, dtype=np.float32
         )
         for row, scene in enumerate(scenes):
-            out.subject[row] = self.number[scene.subjects[0].concept]
+            out.subject[row] = self.number.get(scene.subjects[0].concept, -1)  # -1: a puppet
             out.place[row] = PLACES.index(scene.place) if scene.place else -1
             out.time[row] = TIMES.index(scene.time) if scene.time else 1
             out.weather[row] = WEATHERS.index(scene.weather) if scene.weather else 0
@@ -190,7 +223,7 @@ class SceneSampler:
         for subject in scene.subjects:
             centre = CENTRES[subject.position] if subject.position else 0.5
             centre = centre * aspect + rng.uniform(-0.05, 0.05) * aspect
-            concept = self.by_id[subject.concept]
+            concept = self.by_id.get(subject.concept)  # None: a puppet
             bottom, shadow = self._footing(concept, scene.place, size, rng)
             for k in range(subject.count):
                 x = centre + (k - (subject.count - 1) / 2) * size * 0.98
@@ -198,19 +231,20 @@ class SceneSampler:
                 x = min(max(x, margin), aspect - margin)
                 each = size * rng.uniform(0.94, 1.06)
                 y = bottom + (rng.uniform(-0.02, 0.02) if subject.count > 1 else 0)
-                box = (x, y, each, rng.choice((-1, 1)), rng.gauss(0, 0.06) if shadow == 0 else 0.0)
+                turned = rng.choice((-1, 1)) if concept else 1  # a puppet's caption says which way it looks
+                box = (x, y, each, turned, rng.gauss(0, 0.06) if shadow == 0 else 0.0)
                 before = slot
                 slot = self._put(out, row, slot, subject.concept, scene.look, box, shadow)
                 if slot > before and subject.colour:
                     out.tint[row, before] = (*self.colours[subject.colour], 0.9)
 
     def _footing(
-        self, concept: Concept, place: str | None, size: float, rng: random.Random
+        self, concept: Concept | None, place: str | None, size: float, rng: random.Random
     ) -> tuple[float, float]:
         """(y of the feet, darkness of the shadow)."""
         if place is None:
             return 0.5 + size / 2 + rng.uniform(-0.04, 0.04), 0.0
-        flies = concept.habitat == "sky" and place not in {"room", "underwater"}
+        flies = concept is not None and concept.habitat == "sky" and place not in {"room", "underwater"}
         if flies or place in FLOATING:
             top = {"sea": 0.50, "underwater": 0.20}.get(place, 0.10)
             if flies:

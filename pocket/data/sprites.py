@@ -10,7 +10,7 @@ import io
 import json
 import sys
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -21,10 +21,17 @@ SIZE = 192
 
 @dataclass(frozen=True)
 class Sprites:
-    """`pixels` (N, 4, SIZE, SIZE) uint8, premultiplied RGBA; `index[(concept, look)]` is a row of it."""
+    """`pixels` (N, 4, SIZE, SIZE) uint8, premultiplied RGBA; `index[(concept, look)]` is a row of it.
+
+    Puppets stand behind the drawings: `puppets` are their keys in `index`, with what each is called in English and
+    Korean. `joints` (N, 18, 3): x and y in shares of the side, and whether it is there; all 0 for drawings.
+    """
 
     pixels: np.ndarray
     index: dict[tuple[str, str], int]
+    puppets: list[tuple[str, str]] = field(default_factory=list)
+    phrases: list[tuple[str, str]] = field(default_factory=list)
+    joints: np.ndarray | None = None
 
 
 def draw(svg: str) -> np.ndarray:
@@ -66,10 +73,22 @@ def save(sprites: Sprites, path: Path) -> None:
     np.savez(path, pixels=sprites.pixels, keys=keys)
 
 
-def load(path: Path) -> Sprites:
+def load(path: Path, puppets: Path | None = None) -> Sprites:
+    """The drawings, and the puppets that `python -m pocket.data.puppets --many` wrote."""
     data = np.load(path)
     index = {tuple(key.split("\t")): i for i, key in enumerate(data["keys"].tolist())}
-    return Sprites(data["pixels"], index)  # type: ignore[arg-type]
+    if puppets is None:
+        return Sprites(data["pixels"], index)  # type: ignore[arg-type]
+    drawn = np.load(puppets)
+    keys = [(f"puppet-{row}", look) for row, look in enumerate(drawn["look"].tolist())]
+    joints = np.zeros((len(index), 18, 3), np.float16)
+    return Sprites(
+        np.concatenate([data["pixels"], drawn["pixels"]]),
+        index | {key: len(index) + row for row, key in enumerate(keys)},  # type: ignore[arg-type]
+        keys,
+        list(zip(drawn["en"].tolist(), drawn["ko"].tolist(), strict=True)),
+        np.concatenate([joints, drawn["joints"]]),
+    )
 
 
 if __name__ == "__main__":

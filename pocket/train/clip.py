@@ -35,10 +35,10 @@ from pocket.train.common import (
     schedule,
     seed_all,
 )
-from pocket.train.nets import build_clip, build_judge
+from pocket.train.nets import build_clip, build_judge, load_text
 
-LONGEST = 40
-"""Captions have at most 33 tokens; attention over padding is wasted."""
+LONGEST = 64
+"""Nearly all captions are shorter; attention over padding is wasted."""
 END = 1
 """The tokenizer's id of the last token and of padding."""
 
@@ -79,7 +79,10 @@ def main() -> None:
         "--chunk", type=int, default=4096, help="pictures drawn at a time, a multiple of the batch"
     )
     parser.add_argument("--lr", type=float, default=1e-3)
+    parser.add_argument("--puppets", type=Path, help="an .npz of pocket.data.puppets --many")
+    parser.add_argument("--people", type=float, default=0.25, help="share of pictures with a puppet")
     parser.add_argument("--init", type=Path, help="folder of an earlier run's shards")
+    parser.add_argument("--text", type=Path, help="folder of an earlier run's text shards, to start from")
     parser.add_argument("--seed", type=int, default=None, help="default: 2 for pocket, 77 for the judge")
     parser.add_argument("--workers", type=int, default=14)
     parser.add_argument("--size", type=int, default=160, help="pixels at which scenes are drawn")
@@ -90,14 +93,16 @@ def main() -> None:
     device = join()
     torch.set_float32_matmul_precision("high")
 
-    sprites = load(args.sprites)
+    sprites = load(args.sprites, args.puppets)
     painter = Painter(sprites.pixels, device)
-    sampler = SceneSampler(sprites)
+    sampler = SceneSampler(sprites, people=args.people)
     tokenizer = CLIPTokenizer.from_pretrained(args.tokenizer)
     batches = feed(sampler, args.chunk, 1.0, seed + 100_003 * rank(), args.workers, args.tokenizer)
     model = build_clip() if args.which == "pocket" else build_judge()
     if args.init:
         model.load_state_dict(load_shards(args.init, args.which))
+    if args.text:
+        load_text(model, load_shards(args.text, "text"))
     both_towers = nn.ModuleDict(
         {"clip": model, "head": nn.Linear(model.config.projection_dim, len(sampler.concepts), bias=False)}
     )
@@ -120,11 +125,11 @@ def main() -> None:
             + contrast(image, second, scale)
             + 0.3 * contrast(first, second, scale)
         )
-        naming = F.cross_entropy(20 * image_names, subject)
-        loss = pair + naming + 0.3 * F.cross_entropy(20 * text_names.flatten(0, 1), subject.repeat(2))
+        naming = F.cross_entropy(20 * image_names, subject, ignore_index=-1)  # puppets have no number
+        said = F.cross_entropy(20 * text_names.flatten(0, 1), subject.repeat(2), ignore_index=-1)
+        loss = pair + naming + 0.3 * said
         loss.backward()
         masters.collect()
-        torch.nn.utils.clip_grad_norm_(masters.weights, 1.0)
         optimizer.step()
         masters.publish()
         return loss.detach(), naming.detach(), (image_names.argmax(-1) == subject).float().mean()
@@ -146,6 +151,7 @@ def main() -> None:
             chunk, size=(picture, picture), mode="bilinear", antialias=True, align_corners=False
         )
         ids = both[..., :LONGEST].to(device).long()
+        ids[..., -1] = END
         subject = torch.from_numpy(layout.subject).to(device)
         rate.fill_(args.lr * schedule(int(spent / args.seconds * 1000), 1000, 50, 0.4))
         for at in range(0, len(chunk), args.batch):

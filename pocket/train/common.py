@@ -187,17 +187,23 @@ class Masters:
             weight.copy_(state[name])
         self.publish()
 
-    def collect(self) -> None:
-        """Gradients of the working weights -> `.grad` of the fp32 ones; the working ones are cleared."""
+    def collect(self, limit: float = 1.0) -> Tensor:
+        """Gradients of the working weights -> `.grad` of the fp32 ones, at most `limit` long together; the working
+        ones are cleared. Returns how long they were. A gradient that is not finite is taken as none: one bad batch
+        must not end a run."""
         gradients = [p.grad if p.grad is not None else torch.zeros_like(p) for p in self.working]
         targets = [weight.grad for weight in self.weights]
+        torch._foreach_copy_(self.parts, gradients)
         if torch.distributed.is_initialized():
-            torch._foreach_copy_(self.parts, gradients)
             torch.distributed.all_reduce(self.message, torch.distributed.ReduceOp.AVG)
-            gradients = self.parts
-        torch._foreach_copy_(targets, gradients)
+        norm = torch.linalg.vector_norm(self.message, dtype=torch.float32)
+        finite = torch.isfinite(norm)
+        self.message.copy_(torch.where(finite, self.message, 0))
+        torch._foreach_copy_(targets, self.parts)
+        torch._foreach_mul_(targets, torch.where(finite, (limit / (norm + 1e-6)).clamp(max=1), 0))
         for parameter in self.working:
             parameter.grad = None
+        return norm
 
     @torch.no_grad()
     def publish(self) -> None:

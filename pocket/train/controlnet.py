@@ -6,7 +6,7 @@
         --export src/jogak/models/weights/pocket-control-lines
 
 Kinds: `lines` (canny, scribble and line art mixed, strengths at random), `depth` (from the layout), `pose` (OpenPose's
-colours; the sprites' npz needs an array `joints`, see pocket.data.maps.placed_joints). Started by
+colours; only puppets have joints, so give `--puppets` and `--people 0.9`). Started by
 `torchrun --nproc-per-node N`, N devices share the work.
 
 `--lite` leaves out the encoder's attention: it hears no words, and of the 42.8 M UNet takes 8.6 M parameters (17 MB in
@@ -116,9 +116,8 @@ def main() -> None:
     torch.backends.cudnn.benchmark = True
     torch.set_float32_matmul_precision("high")
     frozen: Frozen = load_frozen(args, unet, device)
-    joints = np.load(args.sprites)["joints"] if args.kind == "pose" else None
     net = fuse(net.to(device))
-    look = looker(args.kind, frozen.painter, joints)
+    look = looker(args.kind, frozen.painter, frozen.sprites.joints)
     train(args, frozen, net, predictor(frozen.unet, net), look, "control")
 
 

@@ -96,7 +96,7 @@ def main() -> None:
         def train(
             latents: torch.Tensor, context: torch.Tensor, unet=unet, optimizer=optimizer, masters=masters
         ):
-            return (train_step(unet, masters, optimizer, latents, context, alphas),)
+            return train_step(unet, masters, optimizer, latents, context, alphas)
 
         captured = GraphedStep(train, (latents, context), log)
         ready = time.perf_counter() - began

@@ -52,6 +52,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
             name, type=Path, help="as for pocket.train.unet; --unet holds the trained UNet's shards"
         )
+    parser.add_argument("--puppets", type=Path, help="an .npz of pocket.data.puppets --many")
+    parser.add_argument("--people", type=float, default=0.2, help="share of pictures with a puppet")
     parser.add_argument("--out", type=Path, required=True, help="folder of the trained shards")
     parser.add_argument("--seconds", type=float, default=300, help="training time, cache filling not counted")
     parser.add_argument(
@@ -97,7 +99,7 @@ def load_unet(args: argparse.Namespace) -> UNet2DConditionModel:
 def load_frozen(args: argparse.Namespace, unet: UNet2DConditionModel, device: torch.device) -> Frozen:
     """Reads what the arguments name, and puts all of it on the device as training wants it."""
     dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
-    sprites = load(args.sprites)
+    sprites = load(args.sprites, args.puppets)
     vae = build_vae()
     vae.load_state_dict(load_shards(args.vae, "vae"))
     text = load_text(build_text(), load_shards(args.clip, "text"))
@@ -187,7 +189,6 @@ def train(
         loss = v_loss(predict, latents, context, steering, frozen.alphas)
         loss.backward()
         masters.collect()
-        torch.nn.utils.clip_grad_norm_(masters.weights, 1.0)
         optimizer.step()
         masters.publish()
         return (loss.detach(),)
@@ -206,7 +207,7 @@ def train(
         for k, shape in enumerate(names.split("+")):
             width, height = (int(side) for side in shape.split("x"))
             size = max(1, int(args.batch * min(256 * 256 / (width * height), 2)) // 8 * 8)
-            sampler = SceneSampler(frozen.sprites, plain=args.plain)
+            sampler = SceneSampler(frozen.sprites, plain=args.plain, people=args.people)
             seed = args.seed * 100 + 10 * number + k + 100_003 * rank()
             workers = max(1, args.workers // len(names.split("+"))) if args.workers else 0
             batches = feed(sampler, min(CHUNK, args.count), width / height, seed, workers, args.tokenizer)
@@ -250,7 +251,7 @@ def held_out(args: argparse.Namespace, frozen: Frozen, predict: Predict, look: L
     """Loss on scenes that training never met, steered by what belongs to them and by what belongs to others; the
     same noise for both. What was learnt is the difference."""
     device, count = frozen.alphas.device, min(HELD_OUT, args.count)
-    sampler = SceneSampler(frozen.sprites, held_out=True, plain=args.plain)
+    sampler = SceneSampler(frozen.sprites, held_out=True, plain=args.plain, people=args.people)
     batches = feed(sampler, count, 1.0, args.seed + 9, 0, args.tokenizer)
     side = int(args.stages.split(":")[0].split("+")[0].split("x")[1])
     cache = SteeredCache(frozen, batches, side, side, count, look)

@@ -49,6 +49,8 @@ FLOPS = {(128, 128): 9.66e9, (256, 256): 35.5e9, (320, 192): 33.4e9, (192, 320):
 DROP = 0.1
 """Share of captions replaced by the empty one, for guidance."""
 CHUNK = 1024
+MANY_SKIPPED = 50
+"""Gradients that were not finite in one stage: by then it is no accident."""
 
 
 class Cache:
@@ -109,15 +111,14 @@ def train_step(
     latents: Tensor,
     context: Tensor,
     alphas: Tensor,
-) -> Tensor:
-    """One whole step, all on the device, so that it can be captured. Returns the loss."""
+) -> tuple[Tensor, Tensor]:
+    """One whole step, all on the device, so that it can be captured. Returns the loss and the gradient's length."""
     loss = loss_of(unet, latents, context, alphas)
     loss.backward()
-    masters.collect()
-    torch.nn.utils.clip_grad_norm_(masters.weights, 1.0)
+    norm = masters.collect()
     optimizer.step()
     masters.publish()
-    return loss.detach()
+    return loss.detach(), norm
 
 
 @dataclass
@@ -162,6 +163,9 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("--hold", type=float, default=0.5, help="share of the schedule at full rate")
     parser.add_argument("--plain", type=float, default=0.4, help="share of pictures on a plain ground")
+    parser.add_argument("--puppets", type=Path, help="an .npz of pocket.data.puppets --many")
+    parser.add_argument("--people", type=float, default=0.2, help="share of pictures with a puppet")
+    parser.add_argument("--attention", choices=("flash", "efficient", "math"), default="flash")
     parser.add_argument("--init", type=Path, help="folder of an earlier run's unet shards")
     parser.add_argument(
         "--average", type=float, default=0.999, help="decay of the weights' average; less for a short run"
@@ -182,9 +186,11 @@ def main() -> None:
     unet = build_unet(tuple(int(width) for width in args.widths.split(",")), args.layers)
     seed_all(args.seed + int(1000 * args.start) + 100_003 * rank())
     torch.backends.cudnn.benchmark = True
+    torch.backends.cuda.enable_flash_sdp(args.attention == "flash")
+    torch.backends.cuda.enable_mem_efficient_sdp(args.attention != "math")
     torch.set_float32_matmul_precision("high")
 
-    sprites = load(args.sprites)
+    sprites = load(args.sprites, args.puppets)
     painter = Painter(sprites.pixels, device)
     tokenizer = CLIPTokenizer.from_pretrained(args.tokenizer)
     vae = build_vae()
@@ -212,8 +218,8 @@ def main() -> None:
     empty = ids_of(tokenizer, [""]).to(device).long()
     rate = optimizer.param_groups[0]["lr"]
 
-    def train(latents: Tensor, context: Tensor) -> tuple[Tensor]:
-        return (train_step(unet, masters, optimizer, latents, context, alphas),)
+    def train(latents: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
+        return train_step(unet, masters, optimizer, latents, context, alphas)
 
     def batch_of(cache: Cache, size: int) -> tuple[Tensor, Tensor]:
         latents, ids = cache.batch(size)
@@ -225,7 +231,7 @@ def main() -> None:
     def stream_of(width: int, height: int, seed: int) -> Stream:
         batch = max(8, int(args.batch * min(256 * 256 / (width * height), 2)) // 8 * 8)
         began = time.perf_counter()
-        sampler = SceneSampler(sprites, plain=args.plain)
+        sampler = SceneSampler(sprites, plain=args.plain, people=args.people)
         workers = args.workers if len(shapes) == 1 else max(1, args.workers // 2)
         batches = feed(sampler, CHUNK, width / height, seed, workers, args.tokenizer)
         cache = Cache(vae, painter, batches, height, width, args.count)
@@ -247,6 +253,7 @@ def main() -> None:
         streams = [stream_of(width, height, seed + k) for k, (width, height) in enumerate(shapes)]
         log.flops = sum(FLOPS.get(stream.shape, 0.0) for stream in streams) / len(streams)
         log.last, log.pictures = time.perf_counter(), 0
+        skipped = torch.zeros((), device=device)
         began, span, step, spent = time.perf_counter(), args.seconds * float(share), 0, 0.0
         while spent < span:
             if step % 8 == 0:
@@ -256,13 +263,15 @@ def main() -> None:
                 at = args.start + (args.end - args.start) * (done + spent) / args.seconds
                 rate.fill_(args.lr * schedule(int(at * 100_000), 100_000, 1500, args.hold))
             stream = streams[step % len(streams)]
-            (loss,) = stream.step(*batch_of(stream.cache, stream.batch))
+            loss, norm = stream.step(*batch_of(stream.cache, stream.batch))
+            skipped += ~torch.isfinite(norm)
             average.update(masters.state())
-            if step % 200 == 0 and not torch.isfinite(loss):
+            if step % 200 == 0 and skipped > MANY_SKIPPED:
                 raise RuntimeError(
-                    f"the loss is not finite at step {step} of stage {stage}; the last stage's weights are kept"
+                    f"{int(skipped)} gradients were not finite by step {step} of stage {stage}; the last stage's "
+                    "weights are kept"
                 )
-            log.step(step, stream.batch, loss=loss)
+            log.step(step, stream.batch, loss=loss, norm=norm, skipped=skipped)
             step += 1
             if step % args.refresh < len(streams):
                 stream.cache.renew()

@@ -34,13 +34,16 @@ from pocket.data.puppets.words import (
 )
 
 
-def caption(puppet: Puppet, pose: Pose, lang: Lang, rng: random.Random | None = None) -> str:
+def caption(
+    puppet: Puppet, pose: Pose, lang: Lang, rng: random.Random | None = None, look_too: bool = True
+) -> str:
     """Who is seen, in what clothes, doing what: everything that can be seen, or with `rng` a variant.
 
     Variants leave out some of it and may order it otherwise. What the picture hides (a face from behind) is
-    never said.
+    never said; nor is, without `look_too`, the look in which it is drawn.
     """
     said = _Said(puppet, pose, rng)
+    said.look = said.look if look_too else None
     return _english(said) if lang == "en" else _korean(said)
 
 

@@ -269,9 +269,9 @@ def _stand(puppet: Puppet, pose: Pose, backdrop: np.ndarray, close: bool, rng: r
 # ---------------------------------------------------------------------------------------- sprites
 
 
-def puppet_sprite(seed: int) -> tuple[np.ndarray, np.ndarray, str, str]:
+def puppet_sprite(seed: int) -> tuple[np.ndarray, np.ndarray, str, str, str]:
     """The puppet of a seed: pixels (4, 192, 192) uint8 premultiplied, joints (18, 3) float16 with x and y in shares
-    of the side, and a caption in English and Korean."""
+    of the side, a caption in English and Korean, and its look."""
     cv2.setNumThreads(1)
     rng = random.Random(seed)
     puppet, pose = random_puppet(rng), random_pose(rng)
@@ -280,18 +280,20 @@ def puppet_sprite(seed: int) -> tuple[np.ndarray, np.ndarray, str, str]:
     return (
         drawn.premultiplied,
         joints.astype(np.float16),
-        caption(puppet, pose, "en", rng),
-        caption(puppet, pose, "ko", rng),
+        caption(puppet, pose, "en", rng, look_too=False),
+        caption(puppet, pose, "ko", rng, look_too=False),
+        puppet.look,
     )
 
 
 def make_sprites(path: Path, count: int, seed: int, workers: int | None = None) -> None:
-    """An `.npz` of `count` puppets: `pixels`, `joints`, `en`, `ko`, row by row."""
+    """An `.npz` of `count` puppets: `pixels`, `joints`, `en`, `ko`, `look`, row by row."""
     with ProcessPoolExecutor(workers) as pool:
         rows = list(pool.map(puppet_sprite, range(seed * 10**6, seed * 10**6 + count), chunksize=64))
-    pixels, joints, en, ko = zip(*rows, strict=True)
+    pixels, joints, en, ko, look = zip(*rows, strict=True)
     draft = path.with_name(path.name + ".tmp.npz")
-    np.savez(draft, pixels=np.stack(pixels), joints=np.stack(joints), en=np.array(en), ko=np.array(ko))
+    words = {"en": np.array(en), "ko": np.array(ko), "look": np.array(look)}
+    np.savez(draft, pixels=np.stack(pixels), joints=np.stack(joints), **words)
     os.replace(draft, path)
 
 

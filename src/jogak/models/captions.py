@@ -27,12 +27,17 @@ SYNONYM_SHARE = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What stands in a scene: a concept's id, how many (1-3), where, and a colour's id if painted."""
+    """What stands in a scene: a concept's id, how many (1-3), where, and a colour's id if painted.
+
+    `phrase` is said in place of the concept's word, for one who is described and not merely named: a noun phrase with
+    its article in English, and one in Korean.
+    """
 
     concept: str
     count: int = 1
     position: Position | None = None
     colour: str | None = None
+    phrase: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -400,6 +405,13 @@ def _en_subjects(subjects: tuple[Subject, ...], position: bool, bare: bool, dice
 
 
 def _en_subject(subject: Subject, position: bool, bare: bool, dice: _Dice) -> str:
+    words = subject.phrase[0] if subject.phrase else _en_named(subject, bare, dice)
+    if position and subject.position:
+        return f"{words} {dice.word(*_first(_EN_POSITIONS[subject.position]))}"
+    return words
+
+
+def _en_named(subject: Subject, bare: bool, dice: _Dice) -> str:
     concept = _index().concepts[subject.concept]
     noun = dice.word(concept.en, concept.en_more)
     colour = _colour("en", subject.colour, dice) if subject.colour else ""
@@ -412,8 +424,6 @@ def _en_subject(subject: Subject, position: bool, bare: bool, dice: _Dice) -> st
         article = concept.article if noun == concept.en else "a" if _countable(noun) else ""
         if article and not bare:
             words = f"{'the' if article == 'the' else _article(words)} {words}"
-    if position and subject.position:
-        return f"{words} {dice.word(*_first(_EN_POSITIONS[subject.position]))}"
     return words
 
 
@@ -669,6 +679,8 @@ def _ko_subjects(subjects: tuple[Subject, ...], dice: _Dice) -> str:
 
 
 def _ko_subject(subject: Subject, dice: _Dice) -> str:
+    if subject.phrase:
+        return subject.phrase[1]
     concept = _index().concepts[subject.concept]
     noun = dice.word(concept.ko, concept.ko_more)
     colour = _colour("ko", subject.colour, dice) if subject.colour else ""
