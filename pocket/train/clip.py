@@ -29,6 +29,7 @@ from pocket.train.common import (
     feed,
     ids_of,
     join,
+    leave,
     load_shards,
     rank,
     save_shards,
@@ -170,9 +171,7 @@ def main() -> None:
         save_shards(model.state_dict(), args.out, args.which)
         if args.which == "pocket":
             save_shards(model.text_model.state_dict(), args.out, "text")
-    if torch.distributed.is_initialized():
-        torch.distributed.barrier()
-        torch.distributed.destroy_process_group()
+    leave()
 
 
 @torch.no_grad()

@@ -6,6 +6,7 @@ import json
 import math
 import os
 import random
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -139,6 +140,17 @@ def join() -> torch.device:
     if int(os.environ.get("WORLD_SIZE", 1)) > 1:
         torch.distributed.init_process_group("nccl", device_id=device)
     return device
+
+
+def leave() -> None:
+    """Ends this process when its work is saved. Started by torchrun, it waits for the others and then goes without
+    taking NCCL down: behind captured steps that waited without end, until the whole run was killed."""
+    if not torch.distributed.is_initialized():
+        return
+    torch.distributed.barrier()
+    torch.cuda.synchronize()
+    sys.stdout.flush()
+    os._exit(0)
 
 
 def rank() -> int:
@@ -317,11 +329,16 @@ def save_shards(state: dict[str, Tensor], folder: Path, name: str, limit: int = 
             value.detach().to("cpu", torch.float16 if value.is_floating_point() else value.dtype).contiguous()
         )
         if part and size + value.nbytes > limit:
-            save_file(part, folder / f"{name}-{number}.safetensors")
+            _save_shard(part, folder / f"{name}-{number}.safetensors")
             part, size, number = {}, 0, number + 1
         part[key] = value
         size += value.nbytes
-    save_file(part, folder / f"{name}-{number}.safetensors")
+    _save_shard(part, folder / f"{name}-{number}.safetensors")
+
+
+def _save_shard(part: dict[str, Tensor], path: Path) -> None:
+    save_file(part, path.with_suffix(".tmp"))
+    path.with_suffix(".tmp").replace(path)
 
 
 def load_shards(folder: Path, name: str) -> dict[str, Tensor]:

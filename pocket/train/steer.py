@@ -28,6 +28,7 @@ from pocket.train.common import (
     agreed,
     feed,
     ids_of,
+    leave,
     load_shards,
     rank,
     save_shards,
@@ -241,9 +242,7 @@ def train(
     if first:
         masters.load(average.shadow)
         log.note(**held_out(args, frozen, predict, look))
-    if torch.distributed.is_initialized():
-        torch.distributed.barrier()
-        torch.distributed.destroy_process_group()
+    leave()
 
 
 @torch.no_grad()

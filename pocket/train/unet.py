@@ -35,6 +35,7 @@ from pocket.train.common import (
     feed,
     ids_of,
     join,
+    leave,
     load_shards,
     rank,
     save_shards,
@@ -49,6 +50,8 @@ FLOPS = {(128, 128): 9.66e9, (256, 256): 35.5e9, (320, 192): 33.4e9, (192, 320):
 DROP = 0.1
 """Share of captions replaced by the empty one, for guidance."""
 CHUNK = 1024
+SAVE_EVERY = 60
+"""Seconds of training that a kill may cost."""
 MANY_SKIPPED = 50
 """Gradients that were not finite in one stage: by then it is no accident."""
 
@@ -154,14 +157,14 @@ def arguments() -> argparse.Namespace:
         default=256,
         help="of each process, at 256x256; smaller pictures come in larger batches",
     )
-    parser.add_argument("--lr", type=float, default=7e-4)
+    parser.add_argument("--lr", type=float, default=4e-4)
     parser.add_argument(
         "--from", dest="start", type=float, default=0.0, help="where on the schedule this run starts"
     )
     parser.add_argument(
         "--to", dest="end", type=float, default=1.0, help="where on the schedule this run ends"
     )
-    parser.add_argument("--hold", type=float, default=0.5, help="share of the schedule at full rate")
+    parser.add_argument("--hold", type=float, default=0.2, help="share of the schedule at full rate")
     parser.add_argument("--plain", type=float, default=0.4, help="share of pictures on a plain ground")
     parser.add_argument("--puppets", type=Path, help="an .npz of pocket.data.puppets --many")
     parser.add_argument("--people", type=float, default=0.2, help="share of pictures with a puppet")
@@ -245,6 +248,20 @@ def main() -> None:
         log.note(captured=round(time.perf_counter() - began, 1))
         return Stream(cache, captured, batch, (width, height))
 
+    def save() -> None:
+        if not first:
+            return
+        save_shards(average.shadow, args.out, "unet")
+        kept = {
+            "unet": masters.state(),
+            "average": average.shadow,
+            "steps": average.steps,
+            "optimizer": optimizer.state_dict(),
+        }
+        draft = state.with_suffix(".tmp")
+        torch.save(kept, draft)
+        draft.replace(state)
+
     done = 0.0
     for number, stage in enumerate(args.stages.split(",")):
         names, share = stage.split(":")
@@ -253,7 +270,7 @@ def main() -> None:
         streams = [stream_of(width, height, seed + k) for k, (width, height) in enumerate(shapes)]
         log.flops = sum(FLOPS.get(stream.shape, 0.0) for stream in streams) / len(streams)
         log.last, log.pictures = time.perf_counter(), 0
-        skipped = torch.zeros((), device=device)
+        skipped, saved_at = torch.zeros((), device=device), 0.0
         began, span, step, spent = time.perf_counter(), args.seconds * float(share), 0, 0.0
         while spent < span:
             if step % 8 == 0:
@@ -273,27 +290,20 @@ def main() -> None:
                 )
             log.step(step, stream.batch, loss=loss, norm=norm, skipped=skipped)
             step += 1
+            if step % 8 == 0 and spent > saved_at + SAVE_EVERY:
+                saved_at = spent
+                save()
             if step % args.refresh < len(streams):
                 stream.cache.renew()
         done += span
-        if first:  # after each stage: a later one may fail
-            save_shards(average.shadow, args.out, "unet")
-            kept = {
-                "unet": masters.state(),
-                "average": average.shadow,
-                "steps": average.steps,
-                "optimizer": optimizer.state_dict(),
-            }
-            torch.save(kept, state)
+        save()
         del streams, stream
         torch.cuda.empty_cache()
     log.note(
         saved=True,
         peak_gib=round(torch.cuda.max_memory_allocated() / 2**30, 1) if device.type == "cuda" else 0,
     )
-    if torch.distributed.is_initialized():
-        torch.distributed.barrier()
-        torch.distributed.destroy_process_group()
+    leave()
 
 
 if __name__ == "__main__":

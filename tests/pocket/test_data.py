@@ -12,8 +12,9 @@ import torch
 from jogak.models.captions import caption
 from jogak.models.lexicon import lexicon
 from pocket.data.compose import PLACES, TIMES, WEATHERS, Painter
+from pocket.data.puppets.export import make_sprites
 from pocket.data.scenes import COLOURS, DECOR, SceneSampler, held_out
-from pocket.data.sprites import SIZE, Sprites, draw
+from pocket.data.sprites import SIZE, Sprites, draw, load, save
 
 
 @pytest.fixture(scope="module")
@@ -95,3 +96,35 @@ def test_the_shipped_tokenizer_reads_both_languages_without_losing_letters() -> 
         assert ids[0] == 0
         assert ids[-1] == 1
         assert 1 not in ids[1:-1], "END inside a prompt would cut it"
+
+
+@pytest.fixture(scope="module")
+def with_puppets(sprites: Sprites, tmp_path_factory: pytest.TempPathFactory) -> Sprites:
+    folder = tmp_path_factory.mktemp("sprites")
+    save(sprites, folder / "sprites.npz")
+    make_sprites(folder / "puppets.npz", 6, 3, workers=1)
+    return load(folder / "sprites.npz", folder / "puppets.npz")
+
+
+def test_puppets_stand_in_scenes_under_their_own_words(with_puppets: Sprites) -> None:
+    """Their phrase is in the caption of either language; they are never shown as in a mirror, for their words say
+    which way they look; no concept's number is theirs."""
+    sampler, rng = SceneSampler(with_puppets, people=1.0), random.Random(4)
+    scenes = [sampler.scene(rng) for _ in range(40)]
+    layout = sampler.layout(scenes, rng, 1.25)
+    first = len(with_puppets.index) - len(with_puppets.puppets)
+    assert (layout.subject == -1).all()
+    for row, scene in enumerate(scenes):
+        said = scene.subjects[0].phrase
+        assert said is not None
+        assert said[0].lower() in caption(scene, "en", random.Random(row)).lower()
+        assert said[1] in caption(scene, "ko", random.Random(row))
+        slot = int(np.flatnonzero(layout.sprite[row] >= first)[0])
+        assert layout.box[row, slot, 3] == 1
+        assert with_puppets.joints is not None
+        assert with_puppets.joints[layout.sprite[row, slot], :, 2].any()
+
+
+def test_without_puppets_nobody_is_drawn(sprites: Sprites) -> None:
+    sampler, rng = SceneSampler(sprites, people=1.0), random.Random(4)
+    assert all(subject.phrase is None for _ in range(20) for subject in sampler.scene(rng).subjects)

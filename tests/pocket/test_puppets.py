@@ -320,10 +320,12 @@ def test_exported_poses_are_those_that_ship(tmp_path: Path) -> None:
 
 
 def test_sprites_carry_their_joints_and_captions() -> None:
-    pixels, joints, en, ko = puppet_sprite(12)
+    pixels, joints, en, ko, look = puppet_sprite(12)
     assert pixels.shape == (4, 192, 192)
     assert (pixels[:3] <= pixels[3:].astype(int) + 1).all(), "premultiplied"
     assert joints.shape == (18, 3)
     assert ((joints[:, :2] >= 0) & (joints[:, :2] <= 1)).all()
+    assert look in w.LOOKS
     assert en
+    assert look.replace("_", " ") not in en
     assert re.search("[가-힣]", ko)

@@ -9,7 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from pocket.train.common import Average, load_shards, save_shards, schedule
+from pocket.train.common import Average, Masters, load_shards, save_shards, schedule
 from pocket.train.fused import fuse, group_norm
 from pocket.train.nets import build_unet, build_vae, parameters
 from pocket.train.unet import loss_of
@@ -93,3 +93,18 @@ def test_the_average_follows_the_weights() -> None:
 def test_pocket_keeps_to_its_size() -> None:
     assert parameters(build_unet()) < 43e6
     assert parameters(build_vae()) < 7e6
+
+
+def test_a_gradient_is_shortened_and_one_that_is_not_finite_is_none() -> None:
+    torch.manual_seed(0)
+    layer = torch.nn.Linear(4, 3)
+    masters = Masters(layer)
+    (100 * layer(torch.randn(5, 4)).square().sum()).backward()
+    length = torch.cat([p.grad.flatten() for p in layer.parameters() if p.grad is not None]).norm()
+    norm = masters.collect(limit=1.0)
+    torch.testing.assert_close(norm, length)
+    kept = torch.cat([w.grad.flatten() for w in masters.weights if w.grad is not None])
+    assert kept.norm().item() == pytest.approx(1.0, abs=1e-4)
+    (layer(torch.randn(5, 4)).sum() * torch.nan).backward()
+    assert not torch.isfinite(masters.collect(limit=1.0))
+    assert all(not w.grad.any() for w in masters.weights if w.grad is not None)
