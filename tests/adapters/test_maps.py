@@ -14,8 +14,17 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
 
-from jogak.adapters.maps import annotators_folder, make_map, map_settings
-from jogak.adapters.poses import COLOURS, JOINTS, LIMBS, draw_pose, pose_map, pose_names, pose_points
+from jogak.adapters.maps import annotators_folder, make_map, map_settings, missing_network, network_digest
+from jogak.adapters.poses import (
+    COLOURS,
+    JOINTS,
+    LIMBS,
+    draw_pose,
+    pose_map,
+    pose_names,
+    pose_points,
+    read_pose,
+)
 from jogak.spec import SpecError
 
 PHOTO = np.full((96, 128, 3), 230, np.uint8)
@@ -321,3 +330,33 @@ def test_the_folder_of_networks_follows_the_environment(
     assert annotators_folder() == tmp_path / "annotators"
     monkeypatch.delenv("JOGAK_HOME")
     assert annotators_folder().name == "annotators"
+
+
+@pytest.mark.parametrize("size", [(512, 512), (256, 384), (128, 96)])
+def test_a_drawn_pose_is_read_again(size: tuple[int, int]) -> None:
+    width, height = size
+    side = min(size)
+    for name in ("standing", "waving"):
+        asked = pose_points(name)
+        read = read_pose(pose_map(name, width, height))
+        assert sum(point is not None for point in read) >= 14
+        for point, found in zip(asked, read, strict=True):
+            if found is None:
+                continue  # covered by another joint
+            assert point is not None
+            x, y = ((width - side) / 2 + point[0] * side, (height - side) / 2 + point[1] * side)
+            assert abs(found[0] * width - x) <= max(2.5, side / 100)
+            assert abs(found[1] * height - y) <= max(2.5, side / 100)
+    assert read_pose(np.zeros((64, 64, 3), np.uint8)) == [None] * 18
+
+
+def test_what_a_kind_lacks_is_told_without_opening_it(annotators: Path) -> None:
+    assert missing_network("canny") == network_digest("canny") == ""
+    for kind in ("hed", "depth", "pose"):
+        assert "JOGAK_ANNOTATORS" in missing_network(kind)
+        assert network_digest(kind) == ""
+    save_file({"a": torch.zeros(1)}, annotators / "hed.safetensors")
+    assert missing_network("hed") == ""
+    first = network_digest("hed")
+    save_file({"a": torch.ones(1)}, annotators / "hed.safetensors")
+    assert first != network_digest("hed") != ""

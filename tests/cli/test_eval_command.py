@@ -89,6 +89,22 @@ def test_a_dry_run_measures_nothing(folders: Path, home: Path, capsys: pytest.Ca
     assert not (home / "runs").exists()
 
 
+def test_a_map_whose_network_is_not_here_is_a_row_of_the_table(
+    folders: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JOGAK_ANNOTATORS", str(tmp_path / "none"))
+    maps = [word for kind in ("depth", "canny") for word in ("--maps", f"{kind}={folders / 'maps'}")]
+    jogak("eval", folders / "out", *maps, "--dry-run")
+    assert "not measured: control_fidelity/depth" in capsys.readouterr().out
+    jogak("eval", folders / "out", *maps)
+    said = " ".join(capsys.readouterr().out.split())
+    assert "edge_f1/canny" in said
+    assert "not measured: control_fidelity/depth (its weights are not here: DPT / Depth Anything" in said
+    for kind in ("en", "ko"):
+        jogak("report", "last", "-o", tmp_path / "report.html", "--lang", kind)
+        assert "control_fidelity/" in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -39,16 +39,16 @@ def model(pocket_like: Path) -> ModelRef:
 
 def test_every_part_is_taken_out_alone() -> None:
     request = ImageRequest(
-        prompt="(red:1.2) fox", negative="cat", guidance=5, init="a" * 64, strength=0.6,
+        prompt="(red:1.2) fox", negative="cat", guidance=5, init="a" * 64, strength=0.6, hires=2,
         loras=(LoraUse(name="/x/hana.safetensors", weight=0.8, text_weight=0.4), LoraUse(name="off", weight=0)),
         controls=(ControlUse(kind="none", shows="pose", image="0" * 64),), ips=(IpUse(image="0" * 64),),
     )  # fmt: skip
     parts = parts_of(request)
     assert [(part.kind, part.name) for part in parts] == [
-        ("prompt", "(red:1.2) fox"), ("negative", "cat"), ("guidance", "5"), ("init", "0.6"), ("lora", "hana 0.8"),
-        ("control", "pose 1"), ("ip", "all 0.6"),
+        ("prompt", "(red:1.2) fox"), ("negative", "cat"), ("guidance", "5"), ("init", "0.6"), ("hires", "× 2"),
+        ("lora", "hana 0.8"), ("control", "pose 1"), ("ip", "all 0.6"),
     ]  # fmt: skip
-    fields = ("prompt", "negative", "guidance", "strength", "loras", "controls", "ips")
+    fields = ("prompt", "negative", "guidance", "strength", "hires", "loras", "controls", "ips")
     for part, field in zip(parts, fields, strict=True):
         for one in (part.off, part.half):
             assert one is not None
@@ -60,6 +60,7 @@ def test_every_part_is_taken_out_alone() -> None:
     assert by_kind["guidance"].off.guidance == 1
     assert by_kind["guidance"].half.guidance == 3
     assert by_kind["init"].half.strength == pytest.approx(0.8)
+    assert (by_kind["hires"].off.hires, by_kind["hires"].half.hires) == (1, 1.5)
     assert [(use.weight, use.text_weight) for use in by_kind["lora"].half.loras] == [(0.4, 0.2), (0, None)]
     assert by_kind["lora"].off.loras[0].text_weight == 0
     assert weighted(by_kind["prompt"].half.prompt) == [("red", pytest.approx(0.6)), (" fox", 0.5)]

@@ -119,3 +119,21 @@ def test_maps_that_do_not_fit_are_refused(measure) -> None:
         measure(np.zeros((20, 20), np.uint8), np.zeros((20, 30), np.uint8))
     with pytest.raises(JogakError, match="uint8"):
         measure(np.zeros((20, 20)), np.zeros((20, 20)))
+
+
+def test_a_pose_is_worth_what_its_joints_are() -> None:
+    from jogak.adapters.poses import pose_points
+    from jogak.judge.control_fidelity import POSE_SIGMAS, pose_fidelity
+
+    wanted = np.array([point or (np.nan, np.nan) for point in pose_points("standing")]) * 256
+    assert len(POSE_SIGMAS) == len(wanted)
+    assert pose_fidelity(wanted, wanted) == {"pck": 1.0, "oks": 1.0}
+    moved = pose_fidelity(wanted + 8, wanted)
+    assert moved["pck"] == 1
+    assert 0.2 < moved["oks"] < 1
+    assert pose_fidelity(np.full_like(wanted, np.nan), wanted) == {"pck": 0.0, "oks": 0.0}
+    half = wanted.copy()
+    half[::2] = np.nan
+    assert pose_fidelity(half, wanted)["pck"] == pytest.approx(0.5, abs=0.1)
+    with pytest.raises(JogakError, match="4 wanted joints"):
+        pose_fidelity(wanted, np.full_like(wanted, np.nan))

@@ -312,3 +312,23 @@ def test_stages_are_the_runs_steps(run: Run) -> None:
     assert found["make_report"].stored == 1
     assert found["make_report"].peak_bytes > 1_000_000
     assert "spec" not in found
+
+
+@pytest.mark.usefixtures("run")
+@pytest.mark.parametrize(
+    ("lang", "own", "others"), [("ko", "작은 모델", "가져온 모델"), ("en", "small model", "brought along")]
+)
+def test_a_model_of_ones_own_is_named_by_its_end_and_has_not_pockets_limit(
+    lang: str, own: str, others: str
+) -> None:
+    found = facts(WORDS[lang], lang)
+    name = f"/{'long/' * 30}fox-sd15"
+    brought = found.models[0].model_copy(update={"name": name, "family": "sd15"})
+    plan = FilmPlan.parse(found.plan.model_dump() | {"model": name})
+    shown = pdf_of(make_report(found.model_copy(update={"models": (brought,), "plan": plan}))).text
+    usual = pdf_of(make_report(found)).text
+    assert "fox-sd15" in shown
+    assert others in shown
+    assert own not in shown
+    assert own in usual
+    assert others not in usual

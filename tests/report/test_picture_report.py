@@ -189,6 +189,18 @@ def test_an_evaluation_says_everything_in_both_forms(eval_run: Run) -> None:
             assert said in text, said
 
 
+def test_maps_that_could_not_be_measured_stand_in_their_part(eval_run: Run) -> None:
+    lacking = Missing(name="control_fidelity/depth", why="no_weights", detail="DPT → $JOGAK_ANNOTATORS/depth")
+    more = PictureScores(missing=(lacking,))
+    data, _ = report_data(gather(eval_run, scores=more))
+    assert [name for name, _ in data["missing"]["quality"]] == ["lpips"]
+    assert len(data["missing"]["control"]) == 1
+    for lang, said in (("en", "its weights are not here"), ("ko", "가중치가 없음")):
+        for text in both(eval_run, scores=more, lang=lang):
+            for words in ("control_fidelity/", said, "$JOGAK_ANNOTATORS/"):
+                assert words in text
+
+
 def test_points_follow_from_bars_alone(eval_run: Run) -> None:
     data, _ = report_data(gather(eval_run))
     assert [(part["key"], part["points"], part["weight"]) for part in data["rubric"]] == [

@@ -212,3 +212,152 @@ def test_work_is_done_in_groups_so_that_little_is_lost(folders: Path, store: Sto
 )  # fmt: skip
 def test_prompts_as_sentences(prompt: str, plain: str) -> None:
     assert plain_words(prompt) == plain
+
+
+# control maps that need a network
+
+
+@pytest.fixture
+def annotators(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "annotators"
+    folder.mkdir()
+    monkeypatch.setenv("JOGAK_ANNOTATORS", str(folder))
+    return folder
+
+
+def maps_of(place: Path, kind: str, folder: Path) -> str:
+    """A map of this kind for two of the pictures: a drawn pose, else their brightness."""
+    folder.mkdir()
+    for i, name in enumerate(("12", "13")):
+        picture = PIL.Image.open(place / "out" / f"{name}.png")
+        if kind == "pose":
+            from jogak.adapters.poses import pose_map
+
+            map_ = PIL.Image.fromarray(pose_map(("standing", "waving")[i], *picture.size))
+        else:
+            map_ = picture.convert("L")
+        map_.save(folder / f"{name}.png")
+    return str(folder)
+
+
+def test_a_network_that_is_not_here_is_a_row_and_no_end(
+    folders: Path, store: Store, tmp_path: Path, annotators: Path
+) -> None:
+    kinds = ("canny", "depth", "hed", "pose")
+    maps = {kind: maps_of(folders, kind, tmp_path / kind) for kind in kinds}
+    prepared = prepare(asked(folders, maps=maps), store)
+    assert {one.kind for one in prepared.wanted} == {"canny"}
+    made = evaluate(store, prepared)
+    assert made.scores.get("edge_f1") is not None
+    assert made.scores.get("clip_score") is not None
+    lacking = {one.name: (one.why, one.detail) for one in made.scores.missing if "control" in one.name}
+    assert lacking.keys() == {f"control_fidelity/{kind}" for kind in kinds[1:]}
+    assert all(why == "no_weights" for why, _ in lacking.values())
+    for kind, needed in (("depth", "Depth Anything"), ("hed", "hed.safetensors"), ("pose", "ViTPose")):
+        assert needed in lacking[f"control_fidelity/{kind}"][1]
+    assert store.run_record("last").status == "done"
+
+
+def test_depth_is_measured_once_its_network_is_here_and_anew_by_another(
+    folders: Path, store: Store, tmp_path: Path, annotators: Path
+) -> None:
+    import torch
+    from transformers import DPTConfig, DPTForDepthEstimation
+
+    def measured() -> list[str]:
+        made = evaluate(store, prepare(asked(folders, maps=maps), store))
+        score = made.scores.get("depth_rmse")
+        assert score is not None
+        assert (score.name, score.n) == ("depth_rmse/depth", 2)
+        assert "control_fidelity/depth" not in {one.name for one in made.scores.missing}
+        return [one.state for one in store.run_record("last").records if one.name == "kept_map"]
+
+    maps = {"depth": maps_of(folders, "depth", tmp_path / "maps")}
+    config = DPTConfig(
+        hidden_size=32, intermediate_size=32, num_hidden_layers=4, num_attention_heads=2, image_size=32, patch_size=8,
+        backbone_out_indices=[0, 1, 2, 3], neck_hidden_sizes=[8, 8, 16, 16], fusion_hidden_size=8, is_hybrid=False,
+        reassemble_factors=[4, 2, 1, 0.5],
+    )  # fmt: skip
+    for seed in (2, 3):
+        torch.manual_seed(seed)
+        DPTForDepthEstimation(config).save_pretrained(annotators / "depth")
+        (annotators / "depth" / "preprocessor_config.json").write_text(
+            '{"size": {"height": 32, "width": 32}}', encoding="utf-8"
+        )
+        assert measured() == ["made", "made"]
+    assert measured() == ["hit", "hit"]
+
+
+def test_a_pose_is_held_against_the_one_found_again(
+    folders: Path, store: Store, tmp_path: Path, annotators: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+    from transformers import VitPoseConfig, VitPoseForPoseEstimation
+    from transformers.models.vitpose_backbone.configuration_vitpose_backbone import VitPoseBackboneConfig
+
+    torch.manual_seed(2)
+    backbone = VitPoseBackboneConfig(
+        image_size=[64, 48], patch_size=[16, 16], hidden_size=32, num_hidden_layers=1, num_attention_heads=2,
+        mlp_ratio=1, out_indices=[1], part_features=8, num_experts=1,  # pyright: ignore[reportCallIssue]
+    )  # fmt: skip
+    config = VitPoseConfig(backbone_config=backbone, num_labels=17, use_simple_decoder=True)  # pyright: ignore[reportCallIssue]
+    VitPoseForPoseEstimation(config).save_pretrained(annotators / "pose")
+    place = tmp_path / "maps"
+    maps = {"pose": maps_of(folders, "pose", place)}
+    made = evaluate(store, prepare(asked(folders, maps=maps), store))
+    pck, oks = made.scores.get("pck"), made.scores.get("oks")
+    assert pck is not None
+    assert oks is not None
+    assert (pck.name, pck.n, oks.name, oks.n) == ("pck/pose", 2, "oks/pose", 2)
+    assert 0 <= pck.value < 0.5  # an untrained network finds nobody, or somebody elsewhere
+    pairs = [record.result for record in store.run_record("last").records if record.name == "kept_map"]
+    wanted = np.asarray(PIL.Image.open(pairs[0].wanted.path))
+    drawn = np.asarray(PIL.Image.open(place / "12.png"))
+    assert (
+        np.abs(wanted.astype(int) - drawn).max(-1) > 60
+    ).mean() < 0.01  # the pose was read from its colours
+
+    monkeypatch.setattr("jogak.adapters.annotators.SURE", -100.0)  # an untrained network says anything
+    from jogak.adapters.annotators import body_points
+    from jogak.adapters.poses import draw_pose
+
+    pixels = np.asarray(PIL.Image.open(folders / "out" / "12.png").convert("RGB"))
+    width, height = pixels.shape[1], pixels.shape[0]
+    own = draw_pose(body_points(annotators / "pose", pixels), width, height)
+    PIL.Image.fromarray(own).save(place / "12.png")
+    PIL.Image.new("RGB", (width, height)).save(place / "13.png")
+    made = evaluate(store, prepare(asked(folders, maps=maps), store))
+    pck = made.scores.get("pck")
+    assert pck is not None
+    assert (pck.n, pck.value) == (1, pytest.approx(1, abs=0.2))
+    assert any("13.png" in note and "joints" in note for note in made.scores.notes)
+    PIL.Image.new("RGB", (width, height)).save(place / "12.png")
+    made = evaluate(store, prepare(asked(folders, maps=maps), store))
+    assert ("control_fidelity/pose", "no_maps") in {(one.name, one.why) for one in made.scores.missing}
+
+
+def test_the_pose_a_picture_was_drawn_to_is_known_from_its_recipe(
+    store: Store, tmp_path: Path, annotators: Path
+) -> None:
+    from jogak.image.infotext import Recipe, png_text
+    from jogak.image.steer import named_pose
+    from jogak.spec import ImageRequest, ModelRef
+    from jogak.spec.image import ControlUse
+
+    with store.run("image", spec=ImageRequest(prompt="fox")):
+        pose = named_pose("standing", 64, 64)
+    use = ControlUse(kind="none", shows="pose", image=pose.sha256)
+    request = ImageRequest(prompt="fox", width=64, height=64, controls=(use,))
+    model = ModelRef(name="x", family="pocket", folder=tmp_path, digest="ab" * 32, numeric="torch-fp32-t1")
+    recipe = Recipe(
+        request=request, weights=model.digest, family="pocket", numeric="x", versions={}, pixels="0" * 64
+    )
+    place = tmp_path / "drawn"
+    place.mkdir()
+    PIL.Image.fromarray(drawings()[0]).save(place / "a.png", pnginfo=png_text(request, model, recipe))
+    prepared = prepare(EvalRequest(folder=str(place)), store)
+    assert [(kind, why) for kind, why, _ in prepared.lacking] == [("pose", "no_weights")]
+    (annotators / "pose").mkdir()
+    (annotators / "pose" / "config.json").write_text("{}", encoding="utf-8")
+    (wanted,) = prepare(EvalRequest(folder=str(place)), store).wanted
+    assert (wanted.kind, wanted.ready, wanted.image.sha256) == ("pose", True, pose.sha256)

@@ -17,6 +17,7 @@ from jogak.image.steer import ControlFlag
 from jogak.models import resolve
 from jogak.spec import Image, ImageRequest, ModelRef, SpecError
 from jogak.spec.explain import Contribution, Explanation, Likeness
+from jogak.spec.film import Lang
 from jogak.spec.image import LoraUse
 from jogak.store import Progress, Store
 from jogak.studio.explain import deliver, explain, plan_explanation
@@ -95,6 +96,33 @@ def test_every_part_is_taken_away_and_scored(
     request = REQUEST.model_copy(update={"model": str(ref.folder)})
     plain = draw_pictures(Store(tmp_path / "other"), request, ref, sources=Sources(controls=(control,)))
     assert np.array_equal(pixels(folder / without.off_picture.path), pixels(plain[0].path))
+
+
+@pytest.mark.parametrize("lang", ["ko", "en"])
+def test_the_hires_pass_has_its_row(
+    store: Store, base: Path, ref: ModelRef, tmp_path: Path, lang: Lang
+) -> None:
+    request = REQUEST.model_copy(update={"model": str(base), "hires": 2.0, "guidance": 1.0, "negative": ""})
+    store.export(draw_pictures(store, request, ref)[0], tmp_path / "out.png")
+    explained = explain(store, plan_explanation(store, tmp_path / "out.png", lang=lang))
+    said = explained.explanation
+    assert said.full_picture.width == 128
+    row = next(part for part in said.contributions if part.kind == "hires")
+    assert row.half is not None
+    assert row.half_picture is not None
+    assert (row.off_picture.width, row.half_picture.width) == (64, 96)
+    for one in (row.off, row.half):
+        assert 0 < one.pixel_change <= 1
+        assert one.feature_distance > 0
+        assert one.ms_ssim < 1
+    # the same seed, and no second pass: what was drawn before enlarging
+    plain = draw_pictures(Store(tmp_path / "other"), request.model_copy(update={"hires": 1.0}), ref)
+    assert np.array_equal(pixels(row.off_picture.path), pixels(plain[0].path))
+    folder = tmp_path / "why"
+    deliver(store, explained, folder)
+    number = said.contributions.index(row) + 1
+    assert (folder / "pictures" / f"{number}-hires-off.png").is_file()
+    assert pixels(folder / "explain.png").shape[1] == 1240
 
 
 def test_asked_again_nothing_is_drawn(store: Store, steered: Path) -> None:

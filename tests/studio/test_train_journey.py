@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from jogak.spec import JogakError, SpecError
 from jogak.spec.training import TrainRecord, TrainRequest
 from jogak.store import Progress, Store
 from jogak.studio.train import Plan, afterwards, estimate, plan, train
+from jogak.training.loop import _PACKAGES, check_optimizer
 from tests.tiny_training import TINY, losses, request
 
 
@@ -130,6 +132,20 @@ def test_what_cannot_be_had_is_said_before_anything_is_done(base: Path, pictures
             continue
         with pytest.raises(SpecError, match=sentence):
             plan(TrainRequest.parse(TINY | {"base": str(base)} | changes), pictures)
+
+
+def test_a_missing_optimizer_names_the_extra_that_has_it() -> None:
+    root = Path(__file__).parents[2]
+    extra = " ".join(
+        tomllib.loads((root / "pyproject.toml").read_text())["project"]["optional-dependencies"]["optimizers"]
+    )
+    pinned = (root / "constraints.txt").read_text().splitlines()
+    for package in _PACKAGES.values():
+        assert package in extra
+        assert any(line.startswith(f"{package}==") for line in pinned)
+    if find_spec("prodigyopt") is None:
+        with pytest.raises(SpecError, match=r'prodigyopt.*"jogak\[optimizers\]"'):
+            check_optimizer("prodigy")
 
 
 def test_the_price_is_told_without_reading_a_weight(

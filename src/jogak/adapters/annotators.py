@@ -26,6 +26,10 @@ SURE = 0.3
 Picture = NDArray[np.uint8]
 
 
+class NobodySeen(SpecError):
+    """The network was asked for a body, and there is none in the picture."""
+
+
 def _stamp(path: Path) -> tuple[tuple[str, int, int], ...]:
     """What changes when a file or the files of a folder do."""
     parts = sorted(path.glob("*")) if path.is_dir() else [path]
@@ -247,7 +251,7 @@ def body_points(path: Path, picture: Picture) -> list[tuple[float, float] | None
     """The 18 joints (`poses.JOINTS`) of the one person in the picture, as shares of its width and height.
 
     The picture as a whole is taken as the person's box: cut it to the person first. Raises `SpecError` when the
-    folder holds no ViTPose, or nobody is seen.
+    folder holds no ViTPose, `NobodySeen` when the picture holds nobody.
     """
     from jogak.adapters.poses import JOINTS
 
@@ -270,7 +274,7 @@ def body_points(path: Path, picture: Picture) -> list[tuple[float, float] | None
             row = (y + 0.5) * rows / map_of_one.shape[0]
             seen[name] = ((column - move[0, 2]) / share / width, (row - move[1, 2]) / share / height)
     if len(seen) < 4:
-        raise SpecError(
+        raise NobodySeen(
             "nobody is seen in the picture; cut it to the person, name a pose, or give a ready pose map (none=)."
         )
     if "left_shoulder" in seen and "right_shoulder" in seen:

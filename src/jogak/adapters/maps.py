@@ -9,6 +9,7 @@ Everything is deterministic: the same picture and settings give the same map on 
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 import os
 from collections.abc import Callable, Mapping
@@ -155,6 +156,12 @@ _NEEDED: Mapping[str, str] = MappingProxyType({
     "depth": "a depth network: the folder of DPT or Depth Anything, with config.json and model.safetensors",
     "pose": "a pose network: the folder of ViTPose, with config.json and model.safetensors",
 })  # fmt: skip
+_SHORT: Mapping[str, tuple[str, str]] = MappingProxyType({
+    "hed": ("ControlNetHED / hed-bsds500 (safetensors)", "hed.safetensors"),
+    "depth": ("DPT / Depth Anything (config.json, model.safetensors)", "depth"),
+    "pose": ("ViTPose (config.json, model.safetensors)", "pose"),
+})  # fmt: skip
+"""In no language's words, for a table: the network of a kind, and its place in `annotators_folder()`."""
 _INSTEAD: Mapping[str, str] = MappingProxyType({
     "hed": "or take scribble or lineart, which need none",
     "depth": "or give a ready depth map with --control none=map.png",
@@ -168,6 +175,30 @@ def _weights(kind: str, given: str | Path | None, usual: str) -> Path:
     if not path.exists():
         raise SpecError(f"maps of {kind} need {_NEEDED[kind]}; put it at {path}, {_INSTEAD[kind]}.")
     return path
+
+
+def missing_network(kind: str) -> str:
+    """The network that maps of a kind need and that is not here, with where it goes; empty when nothing is missing."""
+    if kind not in _SHORT:
+        return ""
+    what, usual = _SHORT[kind]
+    place = annotators_folder() / usual
+    here = place.is_file() if place.suffix else (place / "config.json").is_file()
+    return "" if here else f"{what} → $JOGAK_ANNOTATORS/{usual}"
+
+
+def network_digest(kind: str) -> str:
+    """sha256 of all files that the network of a kind is read from; empty for a kind that needs none, or lacks it."""
+    if kind not in _SHORT or missing_network(kind):
+        return ""
+    place = annotators_folder() / _SHORT[kind][1]
+    files = sorted(place.iterdir()) if place.is_dir() else [place]
+    found = hashlib.sha256()
+    for path in files:
+        if path.suffix in (".json", ".safetensors"):
+            with path.open("rb") as file:
+                found.update(path.name.encode() + hashlib.file_digest(file, "sha256").digest())
+    return found.hexdigest()
 
 
 _KINDS: Mapping[str, Callable[..., Picture]] = MappingProxyType({

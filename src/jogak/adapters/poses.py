@@ -37,6 +37,8 @@ COLOURS = (
 _HALF_WIDTH = 4
 """Of a limb, and a joint's radius, in pixels at 512."""
 _LIMB_SHADE = 0.6
+_NEAR = 40
+"""Of a channel: colours of joints are 85 apart, and a limb's brightest channel is 102 below a joint's."""
 _MAX_SIDE = 8192
 
 Points = Sequence[Sequence[float] | None]
@@ -70,6 +72,34 @@ def draw_pose(points: Points, width: int, height: int) -> NDArray[np.uint8]:
         if place is not None:
             cv2.circle(canvas, (int(place[0]), int(place[1])), half, colour, thickness=-1)
     return canvas
+
+
+def read_pose(map_: NDArray[np.uint8]) -> list[tuple[float, float] | None]:
+    """The joints of a map (H, W, 3) of one body: what `draw_pose` was given, to half a pixel or so.
+
+    A joint's disc has its own colour at full strength, which no limb has; the largest spot of it counts. None stands
+    for a joint that was not drawn, or that another covers.
+    """
+    height, width = map_.shape[:2]
+    fewest = max(1, round(_HALF_WIDTH * min(width, height) / 512))
+    found: list[tuple[float, float] | None] = []
+    for colour in COLOURS:
+        near = np.abs(map_.astype(np.int16) - np.array(colour, np.int16)).max(-1) <= _NEAR
+        place = _largest_spot(near, fewest)
+        found.append(None if place is None else ((place[0] + 0.5) / width, (place[1] + 0.5) / height))
+    return found
+
+
+def _largest_spot(near: NDArray[np.bool_], fewest: int) -> tuple[float, float] | None:
+    """The middle (x, y) of the largest connected spot, None when it has fewer pixels than `fewest`."""
+    import cv2
+
+    _, _, facts, middles = cv2.connectedComponentsWithStats(near.astype(np.uint8), connectivity=8)
+    areas = facts[1:, cv2.CC_STAT_AREA]  # the first is all that is not near
+    if not len(areas) or areas.max() < fewest:
+        return None
+    x, y = middles[1 + int(areas.argmax())]
+    return float(x), float(y)
 
 
 def pose_map(name: str, width: int, height: int) -> NDArray[np.uint8]:

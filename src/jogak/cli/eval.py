@@ -26,6 +26,9 @@ WHY = {
     "no_weights": "its weights are not here",
     "same_prompts": "all prompts are the same",
     "not_asked": "not asked for",
+    "no_sweep": "no sweep of this training: jogak sweep FOLDER",
+    "no_validation": "no pictures were held out, or validation was off",
+    "no_folder": "the training's folder is gone, or holds another training",
 }
 
 
@@ -136,6 +139,8 @@ def _say_plan(prepared: Prepared) -> None:
     print(
         "control maps: " + (", ".join(f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(kinds)) or "0")
     )
+    for kind, why, detail in prepared.lacking:
+        print(f"not measured: control_fidelity/{kind} ({WHY[why]}{': ' + detail if detail else ''})")
     print("judges: " + ", ".join(eye.name for eye in prepared.eyes))
     for note in prepared.notes:
         print(f"note: {note}")

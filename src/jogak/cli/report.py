@@ -36,7 +36,8 @@ def report(
     jogak report last -o report.pdf
 
     It shows the pictures, every score with its interval, every setting, what else was tried and why the chosen one
-    won; what was not measured is named. It reads the store only: nothing is drawn or measured anew.
+    won; what was not measured is named. It reads the store, and of a training the folder that it wrote (curve, sweep):
+    nothing is drawn or measured anew.
 
     실행 하나의 보고서를 PDF나 HTML 한 파일로 씁니다.
     """

@@ -59,6 +59,9 @@ def parts_of(request: ImageRequest) -> list[Part]:
     if request.init and request.strength < 1:
         between = {"strength": (1 + request.strength) / 2}
         parts.append(part("init", f"{request.strength:g}", {"strength": 1.0}, between))
+    if request.hires > 1:
+        between = {"hires": (1 + request.hires) / 2}
+        parts.append(part("hires", f"× {request.hires:g}", {"hires": 1.0}, between))
     for field, uses in (("loras", request.loras), ("controls", request.controls), ("ips", request.ips)):
         for i, use in enumerate(uses):
             if use.weight != 0 or getattr(use, "text_weight", None):

@@ -45,7 +45,8 @@ _SAID: Mapping[str, tuple[str, str]] = MappingProxyType({
     "whole": ("전체", "whole"), "less said": ("무게 0.5", "at weight 0.5"),
     "nothing": ("절반은 없음", "no half"),
     "prompt": ("프롬프트", "prompt"), "negative": ("부정 프롬프트", "negative prompt"),
-    "guidance": ("가이던스", "guidance"), "init": ("첫 그림", "first picture"), "lora": ("LoRA", "LoRA"),
+    "guidance": ("가이던스", "guidance"), "init": ("첫 그림", "first picture"), "hires": ("고해상도 다시 그리기", "hires pass"),
+    "lora": ("LoRA", "LoRA"),
     "control": ("컨트롤", "control"), "ip": ("참고 그림", "reference"),
     "clip_score": ("프롬프트 일치 (CLIP)", "prompt match (CLIP)"),
     "feature_distance": ("특징 거리", "feature distance"), "ms_ssim": ("구조 유사 (MS-SSIM)", "MS-SSIM"),
@@ -54,6 +55,7 @@ _SAID: Mapping[str, tuple[str, str]] = MappingProxyType({
         "같은 시드로 한 가지씩만 뺐습니다. 특징 거리는 0이면 같은 그림, MS-SSIM은 1이면 같은 구조입니다.",
         "The same seed each time, one thing taken away. Feature distance 0 and MS-SSIM 1 are the same picture.",
     ),
+    "enlarged": ("없으면 그림이 작아, 키워서 견줌", "smaller without it, and compared once enlarged"),
     "summary": (
         "이 그림을 가장 크게 바꾼 것: {strong} (빼면 특징 거리 {distance}).",
         "What made it most: the {strong} (without it, a feature distance of {distance}).",
@@ -179,9 +181,8 @@ def _contribution(
     pen.line((MARGIN, top, WIDTH - MARGIN, top), fill=LINE, width=1)
     pen.text((MARGIN, top + 10), said(part.kind, lang), font=font(18, "Bold"), fill=INK)
     x = MARGIN + font(18, "Bold").getlength(said(part.kind, lang)) + 12
-    pen.text(
-        (x, top + 12), shortened(part.name, font(16), WIDTH - MARGIN - x - 420), font=font(16), fill=SOFT
-    )
+    name = f"{part.name} · {said('enlarged', lang)}" if part.kind == "hires" else part.name
+    pen.text((x, top + 12), shortened(name, font(16), WIDTH - MARGIN - x - 420), font=font(16), fill=SOFT)
     bar = 280 * part.off.feature_distance / most
     right = WIDTH - MARGIN
     pen.rectangle((right - 280, top + 15, right, top + 25), fill=SHADE)

@@ -168,6 +168,31 @@ def oks(
     return float(np.exp(-(distances**2) / (2 * area * (2 * loose) ** 2))[counts].mean())
 
 
+POSE_SIGMAS = np.array(
+    [26, 79, 79, 72, 62, 79, 72, 62, 107, 87, 89, 107, 87, 89, 25, 25, 35, 35], np.float64
+) / 1000  # fmt: skip
+"""COCO's for the 18 joints of pose maps, in their order; the neck, which COCO has not, is as loose as a shoulder."""
+FEWEST_JOINTS = 4
+"""Wanted joints below which a pose says nothing."""
+
+
+def pose_fidelity(found: ArrayLike, wanted: ArrayLike) -> dict[str, float]:
+    """PCK@0.1 and OKS of the 18 joints of pose maps: (18, 2), (18, 2) in pixels, NaN for a joint that is not seen.
+
+    The person's size is that of the box around the wanted joints, since nothing else is known of it. Raises
+    `JogakError` for fewer than `FEWEST_JOINTS` wanted joints.
+    """
+    asked = np.asarray(wanted, np.float64)
+    seen = asked[np.isfinite(asked).all(1)]
+    if len(seen) < FEWEST_JOINTS:
+        raise JogakError(f"A pose needs {FEWEST_JOINTS} wanted joints, not {len(seen)}.")
+    sides = np.maximum(1.0, np.ptp(seen, axis=0))
+    return {
+        "pck": pck(found, asked, float(sides.max())),
+        "oks": oks(found, asked, float(sides.prod()), sigmas=POSE_SIGMAS),
+    }
+
+
 FIDELITY: Mapping[str, tuple[str, Callable[[Map, Map], float]]] = MappingProxyType(
     {
         "canny": ("edge_f1", edge_f1),
@@ -177,5 +202,5 @@ FIDELITY: Mapping[str, tuple[str, Callable[[Map, Map], float]]] = MappingProxyTy
         "depth": ("depth_rmse", depth_rmse),
     }
 )
-"""By the kind of control: what the measure is called, and the measure. Pose is not here: it needs keypoints."""
+"""By the kind of control: what the measure is called, and the measure. Pose is not here: see `pose_fidelity`."""
 LOWER_IS_BETTER = frozenset({"depth_rmse"})

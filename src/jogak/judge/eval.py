@@ -83,6 +83,11 @@ class Fidelity:
     kind: str
     rows: tuple[int, ...]
     values: tuple[float, ...]
+    """None where it could not be measured; then `why` and `detail` say what was lacking."""
+    measure: str = ""
+    """Default: the one of the kind."""
+    why: Why = "no_detector"
+    detail: str = ""
 
 
 @dataclass
@@ -267,10 +272,10 @@ def _fidelity(found: _Findings, fidelity: Sequence[Fidelity], seed: int) -> None
     if not fidelity:
         found.miss("control_fidelity", "no_maps")
     for part in fidelity:
-        if part.kind not in FIDELITY:
-            found.miss(f"control_fidelity/{part.kind}", "no_detector")
+        if not part.values:
+            found.miss(f"control_fidelity/{part.kind}", part.why, part.detail)
             continue
-        name = FIDELITY[part.kind][0]
+        name = part.measure or FIDELITY[part.kind][0]
         better = "lower" if name in LOWER_IS_BETTER else "higher"
         score = mean_score(f"{name}/{part.kind}", part.values, backbone=part.kind, better=better, seed=seed)
         found.whole.append(score)

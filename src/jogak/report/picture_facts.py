@@ -16,6 +16,7 @@ from typing import Any
 
 from jogak.report.film_report import Stage, stages
 from jogak.report.picture_words import JOURNEYS, SCORES, SETTINGS
+from jogak.report.training_facts import Sample, TrainingFacts, read_training
 from jogak.report.typeset import plain
 from jogak.report.words import Lang
 from jogak.spec import JogakError, SpecError
@@ -72,6 +73,8 @@ class RunFacts:
     """Pictures that a model drew in this run."""
     recorded: int
     """Those of them whose request and weights are on record."""
+    training: TrainingFacts | None = None
+    """What the run of a training has beside, in the folder that it wrote."""
 
 
 def gather(run: Run, *, lang: Lang | None = None, scores: PictureScores | None = None) -> RunFacts:
@@ -88,8 +91,10 @@ def gather(run: Run, *, lang: Lang | None = None, scores: PictureScores | None =
     asked = _fields(run.spec_data)
     drawings = list(_drawings(records))
     lang = lang or _language(asked, drawings)
-    found = _merged([*_scores(records, run), *([scores] if scores else [])])
-    best, reason = _sweep(records, lang)
+    training = read_training(run, lang) if run.journey == "train" else None
+    learned = [training.scores] if training else []
+    found = _merged([*_scores(records, run), *learned, *([scores] if scores else [])])
+    best, reason = _sweep(records, training, lang)
     if best and not found.alternatives:
         found = found.model_copy(update={"alternatives": best})
     common = _common([request for _, request in drawings])
@@ -105,11 +110,12 @@ def gather(run: Run, *, lang: Lang | None = None, scores: PictureScores | None =
         settings=_named(own, lang),
         drawing=_named({name: said for name, said in _flat(common).items() if own.get(name) != said}, lang),
         models=tuple(_models(records)),
-        pictures=tuple(_pictures(records, run, drawings, common, found.items)),
+        pictures=(*_pictures(records, run, drawings, common, found.items), *_previews(training)),
         pairs=tuple(_of_class(records, run, "MapPair", MapPair)),
         scores=found,
         reason=reason or next((one.reason for one in found.alternatives if one.chosen), ""),
         stages=stages(records),
+        training=training,
         **_drawn(records),
     )
 
@@ -338,6 +344,18 @@ def _pictures(
         yield Picture(place, name[:64], label, role, asked, item.scores if item else ())
 
 
+def _previews(training: TrainingFacts | None) -> Iterator[Picture]:
+    """What a training drew on its way, and its sweep's page."""
+
+    def picture(sample: Sample, role: str) -> Picture:
+        asked = {"prompt": sample.prompt} if sample.prompt else {}
+        return Picture(sample.path, sample.sha256, sample.label, role, asked)
+
+    if training:
+        yield from (picture(one, "picture") for one in training.samples)
+        yield from [picture(training.grid, "page")] if training.grid else []
+
+
 def _maps_of(pair: MapPair) -> tuple[str, str, str]:
     return pair.wanted.sha256, pair.found.sha256, pair.shown.sha256
 
@@ -398,9 +416,12 @@ def _merged(found: Sequence[PictureScores]) -> PictureScores:
     )
 
 
-def _sweep(records: Sequence[Record], lang: Lang) -> tuple[tuple[Alternative, ...], str]:
-    """A sweep's cells as alternatives, best first, and its reason; nothing when the run was no sweep."""
-    for report in _sweep_reports(records):
+def _sweep(
+    records: Sequence[Record], training: TrainingFacts | None, lang: Lang
+) -> tuple[tuple[Alternative, ...], str]:
+    """A sweep's cells as alternatives, best first, and its reason; nothing when the run was no sweep and has none."""
+    reports = [training.sweep.model_dump(mode="json")] if training and training.sweep else []
+    for report in (*_sweep_reports(records), *reports):
         try:
             cells, best = report["cells"], int(report["best"])
             reason = str(

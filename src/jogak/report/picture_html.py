@@ -94,7 +94,7 @@ def page(data: Mapping[str, Any], pictures: Mapping[str, bytes]) -> str:
             _cover(data, words, image),
             _rubric(data, words),
             _part(data, words, "quality", _quality(data, words, image)),
-            _part(data, words, "control", _maps(data, words, image)),
+            _part(data, words, "control", _control(data, words, image)),
             _reasoning(data, words, image),
             _gallery(data, words, image),
             _making(data, words),
@@ -267,10 +267,28 @@ def _quality(data: Mapping[str, Any], words: Words, image: Image) -> str:
             f"<h3>{_text(words['alarm'])}</h3><p>{_alarm_tag(alarm['quiet'], words)} {_text(alarm['said'])} "
             f'<span class="soft">{_text(alarm["how"])}</span></p>'
         ) + (f'<div class="wide">{pairs}</div>' if pairs else "")
-    if data["missing"]:
-        rows = [(_text(name), f"<small>{_text(why)}</small>") for name, why in data["missing"]]
-        found += f"<h3>{_text(words['missing'])}</h3>" + _table((), rows)
-    return found
+    return _curve(data, image) + found + _missing(data["missing"]["quality"], words)
+
+
+def _missing(rows: Sequence[Sequence[str]], words: Words) -> str:
+    if not rows:
+        return ""
+    cells = [(_text(name), f"<small>{_text(why)}</small>") for name, why in rows]
+    return f"<h3>{_text(words['missing'])}</h3>" + _table((), cells)
+
+
+def _curve(data: Mapping[str, Any], image: Image) -> str:
+    training = data["training"]
+    if not training or not training["curve"]:
+        return ""
+    return (
+        f"<h3>{_text(training['curve_title'])}</h3><figure>{image(training['curve'], training['curve_said'])}"
+        f"<figcaption>{_text(training['curve_said'])}</figcaption></figure>"
+    )
+
+
+def _control(data: Mapping[str, Any], words: Words, image: Image) -> str:
+    return _maps(data, words, image) + _missing(data["missing"]["control"], words)
 
 
 def _maps(data: Mapping[str, Any], words: Words, image: Image) -> str:
@@ -318,7 +336,17 @@ def _reasoning(data: Mapping[str, Any], words: Words, image: Image) -> str:
             found += f'<p class="soft">… +{ways["more"]}</p>'
     else:
         found += f'<p class="soft">{_text(words["no_choice" if len(data["gallery"]) > 1 else "no_alternatives"])}</p>'
-    return found + _bars(data["checks"], words, words["checks"])
+    return found + _setting_reasons(data, words) + _bars(data["checks"], words, words["checks"])
+
+
+def _setting_reasons(data: Mapping[str, Any], words: Words) -> str:
+    if not data["training"] or not data["training"]["reasons"]:
+        return ""
+    rows = [
+        (f"<b>{_text(name)}</b>", _text(value), f"<small>{_text(why)}</small>")
+        for name, value, why in data["training"]["reasons"]
+    ]
+    return f"<h3>{_text(words['setting_reasons'])}</h3>" + _table((), rows)
 
 
 def _gallery(data: Mapping[str, Any], words: Words, image: Image) -> str:

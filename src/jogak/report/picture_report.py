@@ -14,7 +14,8 @@ from typing import Any
 import jogak
 from jogak.report.picture_facts import Picture, RunFacts
 from jogak.report.picture_html import page
-from jogak.report.picture_words import BARS, CHECKS, CONTROL_SCORES, LIMITS, SCORES, WHY, WORDS
+from jogak.report.picture_words import BARS, CHECKS, CONTROL_SCORES, LIMITS, SCORES, SETTINGS, WHY, WORDS
+from jogak.report.training_facts import drawn_curve, training_data
 from jogak.report.typeset import jpeg, plain, typeset
 from jogak.report.words import Lang, duration, memory
 from jogak.spec import JogakError
@@ -89,7 +90,8 @@ def report_data(facts: RunFacts) -> tuple[dict[str, Any], Pictures]:
         "quality": {"rows": [_row(score, facts) for score in quality], "bars": _bars(facts.scores.bars, "quality", lang)},
         "control": {"rows": [_row(score, facts) for score in control], "bars": _bars(facts.scores.bars, "control", lang)},
         "alarm": _alarm(facts, album),
-        "missing": _missing(facts.scores, lang),
+        "missing": {part: _missing(facts.scores, part, lang) for part in ("quality", "control")},
+        "training": _training(facts, album),
         "maps": [
             {
                 "shown": album.file(pair.shown.path, pair.shown.sha256, 360),
@@ -129,6 +131,11 @@ class _Album:
                 self.kept[name] = jpeg(path, side, quality=84)
             except JogakError:
                 return None
+        return name
+
+    def drawn(self, name: str, content: tuple[bytes, int, int]) -> str:
+        """Keep a JPEG that was drawn for this report."""
+        self.kept[name] = content
         return name
 
     def add(self, picture: Picture, side: int) -> str | None:
@@ -187,7 +194,8 @@ def _cover(facts: RunFacts) -> list[list[str]]:
 def reasoning_checks(facts: RunFacts) -> list[Bar]:
     """What of the reasoning can be checked in the record itself; nothing where a run neither drew nor compared."""
     ways, found = facts.scores.alternatives, []
-    if not facts.drawn and not ways:
+    training = facts.training
+    if not facts.drawn and not ways and not training:
         return []
 
     def check(name: str, value: float, at_least: float, n: int = 1) -> None:
@@ -195,9 +203,14 @@ def reasoning_checks(facts: RunFacts) -> list[Bar]:
 
     if facts.drawn:
         check("replayable", facts.recorded / facts.drawn, 1, facts.drawn)
+    if training:
+        check("training_recorded", float(training.recorded), 1)
+    if training and training.settings:
+        check("setting_reasons", len(training.reasons) / training.settings, 1, training.settings)
     chosen = next((one for one in ways if one.chosen), None)
     check("alternatives", max(1, len(ways)), 2)
-    check("reason", float(bool(chosen and (chosen.reason or facts.reason))), 1)
+    if ways or not training:
+        check("reason", float(bool(chosen and (chosen.reason or facts.reason))), 1)
     if chosen and (lead := _lead(chosen, ways)) is not None:
         check("lead", float(lead), 1)
     scores = [score for score in facts.scores.whole if score.n > 1]
@@ -414,11 +427,23 @@ def _alarm(facts: RunFacts, album: _Album) -> dict[str, Any] | None:
     return {"said": said, "how": how, "quiet": count == 0, "pairs": pairs}
 
 
-def _missing(scores: PictureScores, lang: Lang) -> list[list[str]]:
+def _missing(scores: PictureScores, part: str, lang: Lang) -> list[list[str]]:
+    """Name and reason of what was not measured, beside the part of the rubric that it would have belonged to."""
     return [
         [plain(one.name, 60), plain(WHY[one.why][lang] + (f" ({one.detail})" if one.detail else ""), 200)]
         for one in scores.missing
+        if (one.name.split("/")[0] in CONTROL_SCORES) == (part == "control")
     ]
+
+
+def _training(facts: RunFacts, album: _Album) -> dict[str, Any] | None:
+    """The curve, and why each setting; None for a run that was no training."""
+    if facts.training is None:
+        return None
+    drawn = drawn_curve(facts.training.curve, facts.lang)
+    name = album.drawn("training-curve.jpg", drawn) if drawn else None
+    said = training_data(facts.training, SETTINGS if facts.lang == "ko" else {}, name, facts.lang)
+    return said | {"reasons": [[plain(one, 300) for one in row] for row in said["reasons"]]}
 
 
 # alternatives

@@ -44,6 +44,7 @@ WORDS: dict[Lang, dict[str, str]] = {
         "no_choice": "This run recorded no choice: its pictures stand side by side, and nothing was preferred.",
         "no_alternatives": "One way was tried, so nothing could win.",
         "checks": "Can the result be followed?",
+        "setting_reasons": "Why each setting",
         "gallery": "Pictures",
         "settings": "Every setting",
         "drawing": "Every picture was drawn with",
@@ -97,6 +98,7 @@ WORDS: dict[Lang, dict[str, str]] = {
         "no_choice": "이 실행에는 선택이 기록되지 않았습니다. 그림들을 나란히 보일 뿐 우열을 정하지 않았습니다.",
         "no_alternatives": "한 가지 방법만 시도해서 비교할 것이 없습니다.",
         "checks": "결과를 따라갈 수 있는가",
+        "setting_reasons": "설정마다의 까닭",
         "gallery": "그림",
         "settings": "모든 설정",
         "drawing": "모든 그림에 공통인 설정",
@@ -225,9 +227,28 @@ BARS: dict[str, dict[Lang, str]] = {
     "edge_f1": {"en": "Edges kept (F1)", "ko": "윤곽 일치(F1)"},
     "depth_rmse": {"en": "Depth error (share of the range)", "ko": "깊이 오차(범위 대비)"},
     "pck": {"en": "Joints kept (PCK@0.1)", "ko": "관절 일치(PCK@0.1)"},
+    "seen_ratio": {
+        "en": "Loss on training pictures, end against beginning",
+        "ko": "학습 그림의 손실, 끝 ÷ 처음",
+    },
+    "held_out_ratio": {
+        "en": "Loss on held-out pictures, end against its lowest",
+        "ko": "따로 둔 그림의 손실, 끝 ÷ 가장 낮은 값",
+    },
+    "likeness": {"en": "Likeness to the training pictures", "ko": "학습 그림과 닮음"},
+    "obedience": {
+        "en": "Text match that is left of the plain model's",
+        "ko": "기본 모델의 글 일치 가운데 남은 비율",
+    },
+    "copied": {"en": "Share of copies of training pictures", "ko": "학습 그림을 베낀 그림의 비율"},
 }
 
 CHECKS: dict[str, dict[Lang, str]] = {
+    "training_recorded": {
+        "en": "Base, pictures, captions and seed of the training are on record",
+        "ko": "기반 모델·그림·캡션·시드가 기록된 학습",
+    },
+    "setting_reasons": {"en": "Settings that carry a reason", "ko": "까닭이 적힌 설정"},
     "replayable": {
         "en": "Pictures whose every setting, seed and weights are on record",
         "ko": "모든 설정·시드·가중치가 기록된 그림",
@@ -250,6 +271,18 @@ WHY: dict[str, dict[Lang, str]] = {
     "no_weights": {"en": "its weights are not here", "ko": "가중치가 없음"},
     "same_prompts": {"en": "all prompts are the same", "ko": "프롬프트가 모두 같음"},
     "not_asked": {"en": "it was not asked for", "ko": "요청하지 않음"},
+    "no_sweep": {
+        "en": "no sweep of this training is there; jogak sweep FOLDER makes one",
+        "ko": "이 학습의 스윕이 없음, jogak sweep 폴더 로 만들 수 있음",
+    },
+    "no_validation": {
+        "en": "no pictures were held out, or validation was off",
+        "ko": "따로 둔 그림이 없거나 검증을 끔",
+    },
+    "no_folder": {
+        "en": "the training's folder is gone, or holds another training",
+        "ko": "학습 폴더가 없거나 다른 학습이 들어 있음",
+    },
 }
 
 SETTINGS: dict[str, str] = {
@@ -260,7 +293,13 @@ SETTINGS: dict[str, str] = {
     "kind": "종류", "image": "그림", "start": "시작", "end": "끝", "mode": "방식", "name": "이름", "trigger": "트리거",
     "checkpoints": "체크포인트", "count": "개수", "base": "기반 모델", "rank": "랭크", "alpha": "알파", "lr": "학습률",
     "batch": "배치", "optimizer": "옵티마이저", "resolution": "해상도", "title": "제목", "panels": "패널", "scene": "장면",
-    "pose": "자세", "expression": "표정", "maps": "맵",
+    "pose": "자세", "expression": "표정", "maps": "맵", "targets": "대상 층", "text_encoder": "텍스트 인코더",
+    "text_lr": "텍스트 학습률", "accumulate": "누적", "flip": "좌우 반전", "weight_decay": "가중치 감쇠", "scheduler": "스케줄러",
+    "warmup": "워밍업", "clip_norm": "기울기 상한", "precision": "정밀도", "ema": "이동 평균", "min_snr_gamma": "min-SNR γ",
+    "noise_offset": "노이즈 오프셋", "caption_dropout": "캡션 드롭아웃", "prior": "사전 보존", "masked_loss": "마스크 손실",
+    "validation": "검증 비율", "validate_every": "검증 간격", "save_every": "저장 간격", "bucket_step": "버킷 간격",
+    "gradient_checkpointing": "기울기 체크포인트", "sample_prompts": "미리보기 프롬프트", "sample_every": "미리보기 간격",
+    "sample_steps": "미리보기 단계", "state_every": "상태 간격", "prior_weight": "사전 보존 가중치", "unmasked_weight": "마스크 밖 가중치",
 }  # fmt: skip
 """Korean for the words of which settings' names are made."""
 

@@ -27,7 +27,8 @@ Part = Literal["quality", "control", "reasoning"]
 """A part of the rubric; the report weighs them 40, 40 and 20."""
 Name = Annotated[str, Field(max_length=1000)]
 Why = Literal[
-    "few_pictures", "no_reference", "no_prompts", "no_maps", "no_detector", "no_weights", "same_prompts", "not_asked"
+    "few_pictures", "no_reference", "no_prompts", "no_maps", "no_detector", "no_weights", "same_prompts", "not_asked",
+    "no_sweep", "no_validation", "no_folder",
 ]  # fmt: skip
 
 
@@ -86,6 +87,7 @@ class MapPair(Spec):
     kind: str = Field(max_length=40)
     measure: str = Field(max_length=60, description="edge_f1, depth_rmse, lines_ms_ssim …")
     value: float
+    also: dict[str, float] = Field(default_factory=dict, description="other measures of the same two maps")
     wanted: Image
     found: Image
     shown: Image = Field(description="the picture itself, small")

@@ -89,7 +89,8 @@ class TrainRequest(Spec):
 
     lr: float = Field(default=1e-4, gt=0, le=10, description="learning rate (pocket: 2e-3, prodigy: 1)")
     optimizer: Optimizer = Field(
-        default="adamw", description="adamw8bit needs bitsandbytes, prodigy (finds its own rate) prodigyopt"
+        default="adamw",
+        description="adamw8bit (CUDA only) and prodigy (finds its own rate) need jogak[optimizers]",
     )
     weight_decay: float = Field(default=0.01, ge=0, le=1, description="pull of the weights to zero")
     scheduler: Literal["cosine", "constant"] = Field(

@@ -28,14 +28,14 @@ from jogak.judge import clip as judging_clip
 from jogak.judge import features as eyes
 from jogak.judge.adherence import load_clip
 from jogak.judge.clip import judge_ref
-from jogak.judge.control_fidelity import FIDELITY
+from jogak.judge.control_fidelity import FEWEST_JOINTS, FIDELITY, pose_fidelity
 from jogak.judge.eval import Fidelity, Seen, Words, score_set
 from jogak.judge.inception import inception_features, load_inception
 from jogak.judge.memorisation import thumb
 from jogak.models.safe import read_header
 from jogak.spec import Document, Image, ModelRef, Spec, SpecError
 from jogak.spec.image import ControlKind
-from jogak.spec.picture_scores import EvalRequest, MapPair, PictureScores, Shown
+from jogak.spec.picture_scores import EvalRequest, MapPair, PictureScores, Shown, Why
 from jogak.store import Progress, Store, current, each, scope, step
 from jogak.store.pictures import SUFFIXES, open_picture, read_picture
 
@@ -64,6 +64,10 @@ class Wanted(Spec):
     """A map already; else a picture of which the map is to be made."""
 
 
+Lack = tuple[str, Why, str]
+"""A kind of map that cannot be measured, why, and what would be needed."""
+
+
 @dataclass(frozen=True)
 class Found:
     """The pictures of one folder: as handles that point where they lie, and their names."""
@@ -84,6 +88,9 @@ class Prepared:
     prompts: Mapping[int, str]
     """By row of the pictures."""
     wanted: tuple[Wanted, ...]
+    """Maps that can be taken from a picture again with what is here."""
+    lacking: tuple[Lack, ...]
+    """Kinds of maps that cannot."""
     eyes: tuple[ModelRef, ...]
     notes: tuple[str, ...]
 
@@ -119,12 +126,14 @@ def prepare(request: EvalRequest, store: Store) -> Prepared:
         if found and found.unreadable
     ]
     wanted, missing = _wanted(request, pictures, store)
+    lacking = tuple(_lacking(wanted))
     if references and (same := set(_digests(pictures)) & set(_digests(references))):
         notes.append(
             f"{len(same)} pictures lie in both folders, byte for byte; they count as what they are: copies."
         )
     return Prepared(
-        request=request, pictures=pictures, references=references, prompts=prompts, wanted=wanted,
+        request=request, pictures=pictures, references=references, prompts=prompts,
+        wanted=tuple(one for one in wanted if one.kind not in {kind for kind, *_ in lacking}), lacking=lacking,
         eyes=tuple(_eyes(request, bool(prompts))), notes=(*notes, *missing),
     )  # fmt: skip
 
@@ -305,6 +314,17 @@ def _wanted(request: EvalRequest, pictures: Found, store: Store) -> tuple[tuple[
     return tuple(found), notes
 
 
+def _lacking(wanted: Iterable[Wanted]) -> Iterator[Lack]:
+    """Said before anything is looked at, so that one network that is not here does not end the evaluation."""
+    from jogak.adapters.maps import missing_network
+
+    for kind in dict.fromkeys(one.kind for one in wanted):
+        if kind not in (*FIDELITY, "pose"):
+            yield kind, "no_detector", ""
+        elif needed := missing_network(kind):
+            yield kind, "no_weights", needed
+
+
 def _by_recipe(row: int, path: Path, store: Store, notes: list[str]) -> Iterator[Wanted]:
     if path.suffix.lower() != ".png":
         return
@@ -314,16 +334,17 @@ def _by_recipe(row: int, path: Path, store: Store, notes: list[str]) -> Iterator
         return
     for use in recipe.request.controls:
         kept = sorted(store.path(use.image).parent.glob(f"{use.image}.*"))
-        if not kept or use.kind == "none":
+        kind = use.shows or use.kind if use.kind == "none" else use.kind
+        if not kept or kind == "none":
             notes.append(
-                f"{path.name}: the map of its {use.kind} control is not in the store; give it with --maps."
+                f"{path.name}: the map of its {kind} control is not in the store; give it with --maps."
             )
             continue
         header = open_picture(kept[0])
         image = Image(
             sha256=use.image, suffix=kept[0].suffix, path=kept[0], width=header.width, height=header.height
         )
-        yield Wanted(row=row, kind=use.kind, image=image, ready=False)
+        yield Wanted(row=row, kind=kind, image=image, ready=use.kind == "none")
 
 
 # measuring
@@ -345,23 +366,46 @@ def evaluate(
             theirs, references, _ = _looked(prepared.references, prepared.eyes, mirrored=True)
         prompts = {rows[row]: said for row, said in prepared.prompts.items() if row in rows}
         wanted = [one for one in prepared.wanted if one.row in rows]
-        pairs = each(
-            None,
-            lambda one: kept_map(one.kind, one.ready, one.image, prepared.pictures.images[one.row]),
-            [one for one in wanted if one.kind in FIDELITY],
-            label=lambda one: f"{prepared.pictures.names[one.row]} {one.kind}",
-        )
+        pairs, lacking, unclear = _kept_maps(prepared, wanted)
         unreadable = (*pictures.unreadable, *(references.unreadable if references else ()))
-        notes = [*prepared.notes]
+        notes = [*prepared.notes, *unclear]
         if unreadable:
             notes.append(f"{len(unreadable)} damaged: {' '.join(unreadable[:UNREADABLE_SHOWN])}")
         scored = judge_pictures(
             request, pictures.names, pictures.images, ours, references.names if references else (), theirs,
             tuple(prompts.items()), prepared.eyes, _clip_name(prepared.eyes),
-            tuple((rows[one.row], one.kind) for one in wanted), tuple(pairs), tuple(notes),
+            tuple(rows[row] for row, _ in pairs), tuple(pair for _, pair in pairs), lacking, tuple(notes),
         )  # fmt: skip
         _show(scored, pictures, references)
         return Evaluation(scored, written_scores(scored), run.id)
+
+
+def _kept_maps(
+    prepared: Prepared, wanted: Sequence[Wanted]
+) -> tuple[list[tuple[int, MapPair]], tuple[Lack, ...], list[str]]:
+    """What could be held against what, by row; what could not; and notes on single pictures."""
+    from jogak.adapters.maps import network_digest
+
+    digests = {kind: network_digest(kind) for kind in {one.kind for one in wanted}}
+    found = each(
+        None,
+        lambda one: kept_map(
+            one.kind, one.ready, one.image, prepared.pictures.images[one.row], digests[one.kind]
+        ),
+        wanted,
+        label=lambda one: f"{prepared.pictures.names[one.row]} {one.kind}",
+    )
+    pairs = [(one.row, pair) for one, pair in zip(wanted, found, strict=True) if pair]
+    without = [one for one, pair in zip(wanted, found, strict=True) if not pair]
+    kinds = {pair.kind for _, pair in pairs}
+    empty: list[Lack] = [
+        (kind, "no_maps", f"< {FEWEST_JOINTS} joints") for kind in {one.kind for one in without} - kinds
+    ]
+    notes = [
+        f"{prepared.pictures.names[one.row]}: fewer than {FEWEST_JOINTS} joints were found in the pose that was asked for."
+        for one in without[:UNREADABLE_SHOWN]
+    ]
+    return pairs, (*prepared.lacking, *empty), notes
 
 
 def _clip_name(judges: Sequence[ModelRef]) -> str:
@@ -441,25 +485,76 @@ def _seen(judge: ModelRef, pixels: NDArray[np.uint8]) -> NDArray[np.floating]:
     return eyes.features(pixels[None])[0]
 
 
-@step(version="1")
-def kept_map(kind: str, ready: bool, wanted: Image, picture: Image) -> MapPair:
-    """The map a picture was to follow beside the one it follows, both at the picture's size, and how well they agree."""
-    from jogak.adapters.maps import make_map
+@step(version="2")
+def kept_map(kind: str, ready: bool, wanted: Image, picture: Image, network: str) -> MapPair | None:
+    """The map a picture was to follow beside the one it follows, both at the picture's size, and how well they agree.
 
+    `network` is the digest of what takes such a map from a picture, so that another one measures anew. None where the
+    pose that was asked for cannot be read.
+    """
     pixels = _pixels(picture)
-    size = (pixels.shape[1], pixels.shape[0])
-    asked = read_picture(wanted.path).rgb.resize(size, PIL.Image.Resampling.LANCZOS)
-    target = np.asarray(asked) if ready else make_map(kind, np.asarray(asked))  # pyright: ignore[reportArgumentType]
-    found = make_map(kind, pixels)  # pyright: ignore[reportArgumentType]
-    name, measure = FIDELITY[kind]
+    asked = read_picture(wanted.path).rgb
+    compared = _pose(asked, ready, pixels) if kind == "pose" else _map(kind, asked, ready, pixels)
+    if compared is None:
+        return None
+    (first, value), *others = compared.values.items()
     kept = [
         _put(PIL.Image.fromarray(np.asarray(part, np.uint8)).convert("RGB"), ".png")
-        for part in (target, found)
+        for part in (compared.wanted, compared.found)
     ]
     return MapPair(
-        picture=picture.path.name, kind=kind, measure=name, value=measure(found, target), wanted=kept[0], found=kept[1],
-        shown=_small(pixels),
+        picture=picture.path.name, kind=kind, measure=first, value=value, also=dict(others), wanted=kept[0],
+        found=kept[1], shown=_small(pixels),
     )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Compared:
+    wanted: NDArray[np.uint8]
+    found: NDArray[np.uint8]
+    values: Mapping[str, float]
+    """By the name of the measure, the leading one first."""
+
+
+def _map(kind: str, asked: PIL.Image.Image, ready: bool, pixels: NDArray[np.uint8]) -> _Compared:
+    from jogak.adapters.maps import make_map
+
+    resized = np.asarray(asked.resize((pixels.shape[1], pixels.shape[0]), PIL.Image.Resampling.LANCZOS))
+    target = resized if ready else make_map(kind, resized)  # pyright: ignore[reportArgumentType]
+    found = make_map(kind, pixels)  # pyright: ignore[reportArgumentType]
+    name, measure = FIDELITY[kind]
+    return _Compared(target, found, {name: measure(found, target)})
+
+
+def _pose(asked: PIL.Image.Image, ready: bool, pixels: NDArray[np.uint8]) -> _Compared | None:
+    """Joints against joints. A map that is ready is read at its own size: enlarging would blend its colours."""
+    from jogak.adapters.poses import draw_pose, read_pose
+
+    height, width = pixels.shape[:2]
+    target = read_pose(np.asarray(asked)) if ready else _body(np.asarray(asked))
+    if sum(point is not None for point in target) < FEWEST_JOINTS:
+        return None
+    found = _body(pixels)
+    size = np.array([width, height])
+    places = [
+        np.array([point or (np.nan, np.nan) for point in points], np.float64) * size
+        for points in (found, target)
+    ]
+    return _Compared(
+        draw_pose(target, width, height), draw_pose(found, width, height), pose_fidelity(*places)
+    )
+
+
+def _body(pixels: NDArray[np.uint8]) -> list[tuple[float, float] | None]:
+    """The joints that the network sees; none where it sees nobody, which is a finding and no error."""
+    from jogak.adapters.annotators import NobodySeen, body_points
+    from jogak.adapters.maps import annotators_folder
+    from jogak.adapters.poses import JOINTS
+
+    try:
+        return body_points(annotators_folder() / "pose", pixels)
+    except NobodySeen:
+        return [None] * len(JOINTS)
 
 
 def _put(picture: PIL.Image.Image, suffix: str) -> Image:
@@ -477,7 +572,7 @@ def _small(pixels: NDArray[np.uint8]) -> Image:
     return _put(picture, ".jpg")
 
 
-@step(version="1")
+@step(version="2")
 def judge_pictures(
     request: EvalRequest,
     names: tuple[str, ...],
@@ -488,17 +583,18 @@ def judge_pictures(
     prompts: tuple[tuple[int, str], ...],
     judges: tuple[ModelRef, ...],
     clip_name: str,
-    maps: tuple[tuple[int, str], ...],
+    rows: tuple[int, ...],
     pairs: tuple[MapPair, ...],
+    lacking: tuple[Lack, ...],
     notes: tuple[str, ...],
 ) -> PictureScores:
-    """The numbers, from what the judges saw."""
+    """The numbers, from what the judges saw; `rows` says which picture each of the `pairs` is of."""
     current().progress(0, 1, "comparing")
     seen = _set(names, ours, tuple(picture.sha256 for picture in pictures))
     references = _set(reference_names, theirs) if reference_names else None
     inception = next((judge.name for judge in judges if judge.family == "inception"), "")
     return score_set(
-        seen, references, _words(dict(prompts), ours, judges, clip_name), _fidelities(maps, pairs),
+        seen, references, _words(dict(prompts), ours, judges, clip_name), _fidelities(rows, pairs, lacking),
         inception=inception, seed=request.seed, notes=notes,
     )  # fmt: skip
 
@@ -532,16 +628,21 @@ def _words(
     return Words(name, rows, said, seen, read[[places[prompt] for prompt in said]])
 
 
-def _fidelities(maps: Sequence[tuple[int, str]], pairs: Sequence[MapPair]) -> list[Fidelity]:
-    """The values by kind; `pairs` follow those of the maps whose kind can be measured."""
-    values = iter(pairs)
-    found: dict[str, tuple[list[int], list[float]]] = {}
-    for row, kind in maps:
-        rows, measured = found.setdefault(kind, ([], []))
-        if kind in FIDELITY:
-            rows.append(row)
-            measured.append(next(values).value)
-    return [Fidelity(kind, tuple(rows), tuple(measured)) for kind, (rows, measured) in found.items()]
+def _fidelities(rows: Sequence[int], pairs: Sequence[MapPair], lacking: Sequence[Lack]) -> list[Fidelity]:
+    """The values by kind and measure, then the kinds that have none."""
+    found: dict[tuple[str, str], tuple[list[int], list[float]]] = {}
+    for row, pair in zip(rows, pairs, strict=True):
+        for measure, value in {pair.measure: pair.value, **pair.also}.items():
+            places, values = found.setdefault((pair.kind, measure), ([], []))
+            places.append(row)
+            values.append(value)
+    return [
+        *(
+            Fidelity(kind, tuple(places), tuple(values), measure)
+            for (kind, measure), (places, values) in found.items()
+        ),
+        *(Fidelity(kind, (), (), why=why, detail=detail) for kind, why, detail in lacking),
+    ]
 
 
 @step(version="1")

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import PIL.Image
 
 from jogak.image.draw import draw_image
 from jogak.image.explain import parts_of, trace_drawing, word_heat
@@ -163,8 +164,12 @@ def _plain(request: ImageRequest) -> str:
 
 @step(version="1")
 def likeness(picture: Image, full: Image, words: str, judge: ModelRef) -> Likeness:
-    """A picture against the whole one and against the words of its prompt."""
-    one, other = (np.asarray(read_picture(handle.path)) for handle in (picture, full))
+    """A picture against the whole one and against the words of its prompt.
+
+    A smaller one (without its hires pass) is enlarged as that pass does it, so that only what the pass drew differs.
+    """
+    whole = read_picture(full.path)
+    one, other = np.asarray(_sized(read_picture(picture.path), whole.size)), np.asarray(whole)
     seen = eyes.features(np.stack([one, other])).astype(np.float64)
     cosine = float(seen[0] @ seen[1] / max(np.linalg.norm(seen[0]) * np.linalg.norm(seen[1]), 1e-12))
     clip = load_clip(judge.folder)
@@ -175,6 +180,10 @@ def likeness(picture: Image, full: Image, words: str, judge: ModelRef) -> Likene
         ms_ssim=ms_ssim(_luma(one), _luma(other)),
         pixel_change=float(np.abs(one.astype(np.float64) - other).mean() / 255),
     )
+
+
+def _sized(picture: PIL.Image.Image, size: tuple[int, int]) -> PIL.Image.Image:
+    return picture if picture.size == size else picture.resize(size, PIL.Image.Resampling.LANCZOS)
 
 
 def _luma(pixels: np.ndarray) -> np.ndarray:

@@ -530,5 +530,5 @@ def check_optimizer(name: str) -> None:
     package = _PACKAGES.get(name)
     if package and find_spec(package) is None:
         raise SpecError(
-            f"--optimizer {name} needs {package}: pip install {package}, or use --optimizer adamw."
+            f'--optimizer {name} needs the {package} package: pip install "jogak[optimizers]", or use --optimizer adamw.'
         )
