@@ -178,10 +178,12 @@ def test_checks_are_the_written_bars() -> None:
 
 
 def test_scores_json_reads_back(run: Run) -> None:
-    scores = judge_film((ShotScores(shot="s1", scores=(Score(name="a/b", value=1.5, n=2),)),), SOUND)
+    shots = (ShotScores(shot="s1", scores=(Score(name="a/b", value=1.5, n=2),)),)
+    scores = judge_film(shots, SOUND, "pocket (pocket, torch-fp32-t2, sha256 0123)")
+    assert scores.model.startswith("pocket ")
     document = write_scores(scores)
     assert document.suffix == ".json"
     assert FilmScores.read(document.path) == scores
     data = json.loads(document.path.read_text("utf-8"))
-    assert set(data) == {"film", "shots", "checks", "sound"}
+    assert set(data) == {"film", "shots", "checks", "sound", "model"}
     assert data["checks"][0]["at_least"] == -14.5

@@ -57,7 +57,7 @@ plans = st.builds(
     music=st.builds(Music, key=st.sampled_from(["C major", "F# minor"]), tempo=st.integers(40, 200)),
     notes=st.lists(texts, max_size=2).map(tuple),
 )
-briefs = st.builds(FilmBrief, text=texts, seconds=st.floats(15, 30))
+briefs = st.builds(FilmBrief, text=texts, seconds=st.floats(15, 30), model=texts)
 requests = st.builds(ImageRequest, prompt=texts.filter(str.strip), guidance=st.floats(0, 30))
 
 PLAN = FilmPlan(title="여우", brief="비 오는 숲의 여우", lang="ko", shots=(Shot(id="s1", prompt="a fox"),))
@@ -113,6 +113,7 @@ def test_a_spec_does_not_change(spec: Spec, field: str) -> None:
     [
         (ImageRequest, {"prompt": "a fox", "guidence": 5}, "guidence", "guidance"),
         (FilmBrief, {"text": "a fox", "second": 20}, "second", "seconds"),
+        (FilmBrief, {"text": "a fox", "modle": "pocket"}, "modle", "model"),
         (FilmPlan, PLAN.model_dump() | {"titel": "x"}, "titel", "title"),
         (FilmPlan, PLAN.model_dump() | {"shots": [SHOT, SHOT | {"camara": ""}]}, "shots.1.camara", "camera"),
         (FilmPlan, PLAN.model_dump() | {"music": {"tempoo": 90}}, "music.tempoo", "tempo"),

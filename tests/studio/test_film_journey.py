@@ -13,9 +13,12 @@ from pathlib import Path
 import av
 import pytest
 
+from jogak.film.motion import draw_keyframe, key_of
+from jogak.models import resolve
 from jogak.spec import FilmPlan
 from jogak.store import Store
-from tests.tiny_models import make_pocket_like
+from tests.models.true_layout import make_folder, make_zimage_folder
+from tests.tiny_models import make_pocket_like, make_sd15_like
 
 NAMES = {
     "film.mp4", "film.srt", "film.vtt", "film.otio", "plan.yaml", "contact.jpg", "scores.json", "report.pdf",
@@ -37,30 +40,31 @@ def make_plan(model: Path, second_prompt: str = "숲속의 여우") -> FilmPlan:
     )  # fmt: skip
 
 
-def command(plan: Path, out: Path) -> list[str]:
+def command(plan: Path, out: Path, *more: str) -> list[str]:
     code = "from jogak.cli.main import run; run()"
-    return [sys.executable, "-c", code, "film", "--plan", str(plan), "-o", str(out)]
+    return [sys.executable, "-c", code, "film", "--plan", str(plan), "-o", str(out), *more]
 
 
 def environment(home: Path) -> dict[str, str]:
     return os.environ | {"JOGAK_HOME": str(home), "JOGAK_BACKEND": "torch", "OMP_NUM_THREADS": "1"}
 
 
-def film(plan: Path, out: Path, home: Path) -> None:
+def film(plan: Path, out: Path, home: Path, *more: str) -> None:
     done = subprocess.run(
-        command(plan, out), env=environment(home), capture_output=True, text=True, timeout=300
+        command(plan, out, *more), env=environment(home), capture_output=True, text=True, timeout=300
     )
     assert done.returncode == 0, done.stderr[-2000:]
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
-    """(folder with the film, plan.yaml that was filmed, home)."""
+    """(folder with the film, plan.yaml that was filmed, home). The model was a flag; the plan asked for another one."""
     base = tmp_path_factory.mktemp("film")
     model = make_pocket_like(base / "model")
-    plan = base / "asked.yaml"
+    plan, other = base / "asked.yaml", base / "other.yaml"
     plan.write_text(make_plan(model).to_yaml(), encoding="utf-8")
-    film(plan, base / "out", base / "home")
+    other.write_text(make_plan(Path("nowhere")).to_yaml(), encoding="utf-8")
+    film(other, base / "out", base / "home", "--model", str(model))
     return base / "out", plan, base / "home"
 
 
@@ -77,8 +81,12 @@ def test_everything_that_belongs_to_a_film_is_written(made: tuple[Path, Path, Pa
         assert (picture.width, picture.height, picture.average_rate) == (1280, 720, 24)
         assert picture.frames == round(plan.seconds * 24)
         assert (sound.codec_context.name, words.codec_context.name) == ("aac", "mov_text")
-    checks = json.loads((out / "scores.json").read_text())["checks"]
-    assert checks
+    scores = json.loads((out / "scores.json").read_text())
+    assert scores["checks"]
+    model = resolve(plan.model, "torch")
+    assert model.folder == made[1].with_name("model")
+    assert scores["model"].startswith(f"{model.folder} (latent, torch-")
+    assert model.digest[:16] in scores["model"]
     assert (out / "report.pdf").read_bytes().startswith(b"%PDF")
     assert "여우예요." in (out / "film.srt").read_text(encoding="utf-8")
 
@@ -104,6 +112,30 @@ def test_an_unchanged_film_is_found_and_an_edited_shot_is_the_only_one_drawn(
     steps = made_steps(home)
     assert {scope for name, scope in steps if name in {"draw_keyframe", "draw_shot"}} == {"s2"}
     assert not {"music_stem", "effects_stem", "voice_stem", "mix", "say"} & {name for name, _ in steps}
+
+
+def test_another_model_draws_another_picture_and_the_same_one_none(tmp_path: Path) -> None:
+    """`make_film` hands the model to every shot; here the keyframe alone, which is quick."""
+    models = [resolve(make(tmp_path / make.__name__), "torch") for make in (make_pocket_like, make_sd15_like)]
+    shot = make_plan(models[0].folder).shots[0]
+    with Store(tmp_path / "home").run("film") as run:
+        first, other, again = (draw_keyframe(key_of(shot), 0, model) for model in (*models, models[0]))
+    assert [record.state for record in run.records] == ["made", "made", "hit"]
+    assert first.sha256 == again.sha256 != other.sha256
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", ["sd15", "sdxl", "zimage"])
+def test_every_family_films(family: str, tmp_path: Path) -> None:
+    folder = tmp_path / family
+    model = make_zimage_folder(folder) if family == "zimage" else make_folder(folder, family)
+    plan, out = tmp_path / "plan.yaml", tmp_path / "out"
+    plan.write_text(make_plan(model).to_yaml(), encoding="utf-8")
+    film(plan, out, tmp_path / "home")
+    said = json.loads((out / "scores.json").read_text())["model"]
+    ref = resolve(model, "torch")
+    assert said.startswith(f"{model} ({ref.family}, torch-")
+    assert ref.digest[:16] in said
 
 
 def test_a_killed_film_goes_on_to_the_same_film(made: tuple[Path, Path, Path], tmp_path: Path) -> None:

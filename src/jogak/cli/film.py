@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
 from jogak.cli.image import require_writable
-from jogak.cli.progress import parts
+from jogak.cli.progress import follow, line
 from jogak.spec import FilmBrief, FilmPlan, SpecError
 from jogak.spec.film import Planner
 
 if TYPE_CHECKING:
-    pass
+    from jogak.spec.preflight import Finding
 
 
 def _field(name: str) -> Parameter:
@@ -34,6 +36,12 @@ def film(
     plan: Annotated[Path | None, Parameter(help="film this plan.yaml instead of a brief")] = None,
     planner: Annotated[Planner, _field("planner")] = _DEFAULT.planner,
     lang: Annotated[Literal["ko", "en", "auto"], _field("lang")] = _DEFAULT.lang,
+    model: Annotated[
+        str | None,
+        Parameter(
+            help=f"{FilmBrief.model_fields['model'].description}; default: {_DEFAULT.model}, or the plan's"
+        ),
+    ] = None,
     dry_run: Annotated[
         bool, Parameter(negative=(), help="show the plan and its price; draw nothing")
     ] = False,
@@ -47,20 +55,24 @@ def film(
     if (brief is None) == (plan is None):
         raise SpecError('give either a brief ("a fox by the sea at sunset") or --plan plan.yaml.')
     asked: FilmBrief | FilmPlan
+    chosen = {} if model is None else {"model": model}
     if plan is not None:
         asked = FilmPlan.read(plan)
+        asked = FilmPlan.parse(asked.model_dump() | chosen) if chosen else asked
     else:
         given = {"text": brief, "seconds": seconds, "seed": seed, "lang": lang, "planner": planner}
-        asked = FilmBrief.parse(given)
+        asked = FilmBrief.parse(given | chosen)
     if output.exists() and not output.is_dir():
         raise SpecError(f"{output} is a file; name a folder with -o.")
     require_writable(output)
     from jogak.store import Store
     from jogak.studio.film import deliver, estimate, make_film
+    from jogak.studio.whole import Whole
 
     store = Store()
     if dry_run:
         cost = estimate(store, asked)
+        _heed(cost.findings)
         print(cost.plan.to_yaml(), end="")
         print(f"# {cost.plan.seconds:.1f} s of film, {len(cost.plan.shots)} shots")
         print(
@@ -68,8 +80,10 @@ def film(
         )
         return
     begun = time.perf_counter()
-    with parts("planning", lambda told: f"{told.scope} {told.step}".strip()) as on_progress:
-        made = make_film(store, asked, on_progress=on_progress)
+    with line("planning") as shown:
+        cost = estimate(store, asked, remember=True)
+        _heed(cost.findings)
+        made = make_film(store, asked, on_progress=follow(shown, Whole(cost.parts)))
         deliver(store, made, output)
     spent = time.perf_counter() - begun
     print(
@@ -79,3 +93,10 @@ def film(
         if not check.passed:
             print(f"missed: {check.name} is {check.value:.2f} {check.unit}")
     print(f"report: {output / 'report.pdf'}   to change a shot: edit {output / 'plan.yaml'}, then --plan")
+
+
+def _heed(findings: Sequence[Finding]) -> None:
+    """Say what could go better with this model."""
+    for finding in findings:
+        if finding.level == "warn":
+            print(f"warn: {finding.en}", file=sys.stderr)

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
-    from rich.progress import TaskID
+    from rich.progress import Task, TaskID
 
     from jogak.store import Progress
+    from jogak.studio.whole import Whole
 
 OnProgress = Callable[["Progress"], None]
 
@@ -28,6 +29,10 @@ class Line:
         """Change what is given, leave the rest."""
         self._bar.update(self._task, description=text, completed=done, total=total)
 
+    def left(self, seconds: float) -> None:
+        """Say how long it still takes, in place of what the line reckons from its own speed."""
+        self._bar.update(self._task, left=seconds)
+
     def restart(self, text: str) -> None:
         """Another thing begins, of unknown length; its time left is reckoned anew."""
         self._bar.reset(self._task, description=text, total=None)
@@ -39,14 +44,40 @@ def line(text: str, total: float | None = None) -> Iterator[Line]:
     from rich.console import Console
     from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
+    from rich.text import Text
+
+    class Left(TimeRemainingColumn):
+        def render(self, task: Task) -> Text:
+            told = task.fields.get("left")
+            return super().render(task) if told is None else Text(clock(told), style="progress.remaining")
 
     words, percent = (
         TextColumn("{task.description}", markup=False),
         TextColumn("{task.percentage:>3.0f} %"),
     )
-    columns = (TimeElapsedColumn(), words, BarColumn(), percent, TimeRemainingColumn())
-    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+    columns = (TimeElapsedColumn(), words, BarColumn(), percent, Left())
+    console = Console(stderr=True)
+    # where nobody watches, a line that goes away would leave an empty one before the next sentence
+    with Bar(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         yield Line(bar, bar.add_task(text, total=total))
+
+
+def clock(seconds: float) -> str:
+    """A span as the line shows it: 0:01:05."""
+    minutes, second = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02}:{second:02}"
+
+
+def follow(shown: Line, whole: Whole) -> OnProgress:
+    """Show on a line where the whole of a journey is, whichever of its parts speaks."""
+    shown.tell(total=1.0)
+
+    def on_progress(told: Progress) -> None:
+        now = whole.hear(told)
+        shown.tell(text=now.part, done=now.done)
+        shown.left(now.left)
+
+    return on_progress
 
 
 @contextmanager

@@ -414,9 +414,18 @@ def measure_pace(model: DiffusionModel) -> Pace:
 
 def shot_preview_cost(seconds: float, pace: Pace, takes: int = 1) -> float:
     """Seconds that a shot of `seconds` will take to draw, with `takes` keyframes to choose from."""
-    key = KEY_STEPS * pace.denoise + pace.decode
+    return takes * keyframe_cost(pace) + frames_cost(seconds, pace)
+
+
+def keyframe_cost(pace: Pace) -> float:
+    """Seconds that one keyframe will take to draw."""
+    return KEY_STEPS * pace.denoise + pace.decode
+
+
+def frames_cost(seconds: float, pace: Pace) -> float:
+    """Seconds that the frames of a shot of `seconds` will take to draw, its keyframe being there."""
     frame = REDRAW.steps * pace.denoise + pace.encode + pace.decode + MAPS_SECONDS
-    return takes * key + (_frames(seconds) + REHEARSALS) * frame
+    return (_frames(seconds) + REHEARSALS) * frame
 
 
 MAPS_SECONDS = 0.03

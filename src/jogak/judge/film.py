@@ -133,8 +133,9 @@ def _motion_scores(frames: Frames, fps: float, shot: Shot, block: int) -> list[S
 
 
 @step(version="1")
-def judge_film(shots: tuple[ShotScores, ...], sound: SoundFacts) -> FilmScores:
-    """The film's own numbers, from its shots' (in the plan's order) and what was measured on its sound."""
+def judge_film(shots: tuple[ShotScores, ...], sound: SoundFacts, model: str = "") -> FilmScores:
+    """The film's own numbers, from its shots' (in the plan's order) and what was measured on its sound; `model` says
+    in words what drew it, so that the numbers are never taken for another model's."""
     names = dict.fromkeys(score.name for shot in shots for score in shot.scores)
     film = []
     for name in names:
@@ -144,7 +145,7 @@ def judge_film(shots: tuple[ShotScores, ...], sound: SoundFacts) -> FilmScores:
             film.append(share_score(name, np.array(values) > 0.5, backbone=like.backbone))
         else:
             film.append(mean_score(name, values, backbone=like.backbone, unit=like.unit, better=like.better))
-    return FilmScores(film=tuple(film), shots=shots, checks=tuple(checks(sound)), sound=sound)
+    return FilmScores(film=tuple(film), shots=shots, checks=tuple(checks(sound)), sound=sound, model=model)
 
 
 def checks(sound: SoundFacts) -> list[Check]:

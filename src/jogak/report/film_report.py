@@ -15,6 +15,8 @@ from jogak.report.words import (
     LEGEND,
     LIMITS,
     MOODS,
+    OTHER_LIMIT,
+    POCKET_LIMIT,
     SCORES,
     SIZES,
     SOUNDS,
@@ -153,8 +155,19 @@ def report_data(facts: FilmFacts, pictures: Pictures) -> dict[str, Any]:
         "stages_more": _stages_more(facts.stages, lang),
         "stages": _stages(facts.stages, lang),
         "settings": [[plain(name, 40), plain(value, 300)] for name, value in _settings(facts).items()],
-        "limits": [plain(limit, 600) for limit in (*facts.limits, *LIMITS[lang])],
+        "limits": [plain(limit, 600) for limit in (*facts.limits, _drawn_limit(facts), *LIMITS[lang])],
     }
+
+
+def _drawn_limit(facts: FilmFacts) -> str:
+    """What to know of the pictures: pocket's own limit is none of another model's."""
+    drew = facts.models[0].family if facts.models else facts.plan.model
+    return (POCKET_LIMIT if drew == "pocket" else OTHER_LIMIT)[facts.plan.lang]
+
+
+def _short(name: str, most: int) -> str:
+    """A model's name; of a long path its end, which tells more than its beginning."""
+    return name if len(name) <= most else "…" + name[1 - most :]
 
 
 def _sized(key: str, name: str, pictures: Pictures, width_mm: float, height_mm: float) -> dict[str, Any]:
@@ -178,7 +191,7 @@ def _cover(facts: FilmFacts) -> list[list[str]]:
         _pick(lang, "Shots", "샷"): str(len(plan.shots)),
         _pick(lang, "Frame", "화면"): f"{film.width}×{film.height}, {film.fps:g} fps" if film else "",
         _pick(lang, "Drawn", "그린 프레임"): f"{clip.width}×{clip.height}, {clip.fps:g} fps" if clip else "",
-        _pick(lang, "Model", "모델"): plan.model,
+        _pick(lang, "Model", "모델"): _short(plan.model, 60),
         _pick(lang, "Planner", "기획"): plan.planner,
         _pick(lang, "Seed", "시드"): str(plan.seed),
         _pick(lang, "Work", "작업 시간"): (
@@ -444,5 +457,7 @@ def _settings(facts: FilmFacts) -> dict[str, str]:
         _pick(lang, "language", "언어"): plan.lang,
     }
     for model in facts.models:
-        found[plain(model.name, 40)] = f"{model.family}, {model.numeric}, sha256 {model.digest[:16]}"
+        found[plain(_short(model.name, 40), 40)] = (
+            f"{model.family}, {model.numeric}, sha256 {model.digest[:16]}"
+        )
     return found | facts.settings

@@ -144,10 +144,20 @@ SOUNDS: dict[str, dict[Lang, str]] = {
     "magic": {"en": "magic", "ko": "마법"},
 }
 
+POCKET_LIMIT: dict[Lang, str] = {
+    "en": "The pictures come from a small model that has seen drawings only: illustrated worlds, no "
+    "photographs, and subjects that it draws worse the rarer they are.",
+    "ko": "그림은 그림체만 본 작은 모델이 그렸습니다. 삽화 같은 세계이지 사진이 아니며, 드문 "
+    "대상일수록 서툽니다.",
+}
+OTHER_LIMIT: dict[Lang, str] = {
+    "en": "The pictures come from a model that was brought along. Size, strength and steps of the drawn frames were "
+    "measured best on pocket; another model may do better with others.",
+    "ko": "그림은 직접 가져온 모델이 그렸습니다. 프레임의 크기·강도·단계 수는 pocket에서 가장 좋았던 값이며, 다른 "
+    "모델에는 다른 값이 더 나을 수 있습니다.",
+}
 LIMITS: dict[Lang, tuple[str, ...]] = {
     "en": (
-        "The pictures come from a small model that has seen drawings only: illustrated worlds, no "
-        "photographs, and subjects that it draws worse the rarer they are.",
         "Text alignment is the cosine of a small judging CLIP that this project trained by itself, "
         "with another seed than pocket's own: compare it only between films judged by the same judge.",
         "Consistency, steadiness, smoothness and motion follow VBench, but with other networks and "
@@ -156,8 +166,6 @@ LIMITS: dict[Lang, tuple[str, ...]] = {
         "another film, and no score here stands for what a person thinks of it.",
     ),
     "ko": (
-        "그림은 그림체만 본 작은 모델이 그렸습니다. 삽화 같은 세계이지 사진이 아니며, 드문 "
-        "대상일수록 서툽니다.",
         "글과 일치 점수는 이 프로젝트가 pocket과 다른 시드로 따로 학습한 작은 평가용 CLIP의 "
         "코사인입니다. 같은 평가 모델로 잰 영화끼리만 비교할 수 있습니다.",
         "일관성·안정성·매끄러움·움직임은 VBench의 정의를 따르지만, 이름에 적힌 대로 다른 신경망과 "

@@ -38,6 +38,9 @@ class FilmBrief(Spec):
     planner: Planner = Field(
         default="rules", description="rules (offline) or openai (any OpenAI-compatible server)"
     )
+    model: str = Field(
+        default="pocket", max_length=500, description="what draws: a catalogue name or a folder of weights"
+    )
 
 
 class Line(Spec):

@@ -5,7 +5,8 @@
     {"film": [Score…],                  the means over the shots, and the share of shots that move
      "shots": [{"shot": "s1", "scores": [Score…]}…],
      "checks": [Check…],                what the film had to meet: loudness, true peak, dialogue, events
-     "sound": SoundFacts}               what was measured on the mix and for each event
+     "sound": SoundFacts,               what was measured on the mix and for each event
+     "model": "…"}                      what drew the film: name, family, numeric mode, weights
     Score = {"name", "value", "low", "high", "n", "seed", "backbone", "unit", "better"}
     Check = {"name", "value", "at_least", "at_most", "n", "unit"}
 """
@@ -85,3 +86,4 @@ class FilmScores(Spec):
     shots: tuple[ShotScores, ...]
     checks: tuple[Check, ...] = ()
     sound: SoundFacts | None = None
+    model: str = Field(default="", description="what drew the film: name, family, numeric mode, weights")

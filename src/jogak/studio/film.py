@@ -6,7 +6,7 @@ Every line of `make_film` is a step that the store remembers, so a second run ma
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,7 +15,18 @@ import jogak
 from jogak.film.edit import edit_film, edit_notes
 from jogak.film.effects import event_errors, make_effects
 from jogak.film.mix import LoudnessReport, mix
-from jogak.film.motion import draw_keyframe, draw_shot, key_of, measure_pace, picture_of, shot_preview_cost
+from jogak.film.motion import (
+    HEIGHT,
+    WIDTH,
+    Pace,
+    draw_keyframe,
+    draw_shot,
+    frames_cost,
+    key_of,
+    keyframe_cost,
+    measure_pace,
+    picture_of,
+)
 from jogak.film.music import make_music
 from jogak.film.plan import make_plan
 from jogak.film.subtitles import make_subtitles, subtitle_files
@@ -23,13 +34,32 @@ from jogak.film.timeline import timeline
 from jogak.film.voice import fit_lines, line_spans, make_voice
 from jogak.judge.clip import judge_ref
 from jogak.judge.film import judge_film, judge_shot, write_scores
-from jogak.models import load, resolve
+from jogak.models import CATALOGUE, describe, load, resolve
+from jogak.models.estimate import estimate as memory_need
+from jogak.models.place import open_place
+from jogak.models.preflight import preflight
 from jogak.report.contact import contact_sheet
 from jogak.report.diagram import as_made, pipeline_svg, write_diagram
 from jogak.report.film_report import FilmFacts, make_report, stages
-from jogak.spec import BEDS, Audio, Clip, Document, FilmBrief, FilmPlan, Handle, Image, ModelRef, Shot
+from jogak.spec import (
+    BEDS,
+    Audio,
+    Clip,
+    Document,
+    FilmBrief,
+    FilmPlan,
+    Handle,
+    Image,
+    ImageRequest,
+    ModelRef,
+    Shot,
+    SpecError,
+)
+from jogak.spec.film import Lang
+from jogak.spec.preflight import Finding
 from jogak.spec.scores import EventError, FilmScores, SoundFacts
 from jogak.store import Progress, Store, current, each, step
+from jogak.studio.whole import Part
 
 TAKE = 0
 """One keyframe a shot; further takes would be numbered from here."""
@@ -77,10 +107,11 @@ def make_film(
     Raises `SpecError` for what cannot be made, `StepError` naming the step and shot that failed. What was made until
     then stays in the store, and the next run goes on from it.
     """
+    model = resolve(asked.model)  # a model that is not there is said before anything is planned
     with store.run("film", spec=asked, on_progress=on_progress, cancel=cancel) as run:
         plan = planned(asked) if isinstance(asked, FilmBrief) else asked
         plan, adjusted = fit_lines(plan)
-        model, judge = resolve(plan.model), judge_ref()
+        judge = judge_ref()
 
         takes = each(None, partial(shoot, model=model), plan.shots)
         keyframes, clips = tuple(take[0] for take in takes), tuple(take[1] for take in takes)
@@ -93,7 +124,7 @@ def make_film(
 
         pairs = list(zip(clips, plan.shots, strict=True))
         shot_scores = each(None, partial(_judged, judge=judge), pairs, label=lambda pair: pair[1].id)
-        scores = judge_film(tuple(shot_scores), sound_facts(plan, effects, loudness))
+        scores = judge_film(tuple(shot_scores), sound_facts(plan, effects, loudness), in_words(model))
 
         contact = contact_sheet(film, plan)
         srt, vtt = subtitle_files(subtitles)
@@ -112,6 +143,11 @@ def make_film(
             "report.pdf": make_report(facts),
         }  # fmt: skip
         return Film(plan, scores, files)
+
+
+def in_words(model: ModelRef) -> str:
+    """What drew a film, for who reads its scores."""
+    return f"{model.name} ({model.family}, {model.numeric}, sha256 {model.digest[:16]})"
 
 
 def _judged(pair: tuple[Clip, Shot], judge: ModelRef):
@@ -156,24 +192,106 @@ class Estimate:
     """What a film will cost here."""
 
     plan: FilmPlan
-    seconds: float
+    parts: tuple[Part, ...]
+    """what is done one after the other, each with its seconds if none of it is in the store"""
     gigabytes: float
+    findings: tuple[Finding, ...]
+    """what could go better with this model, as of a picture"""
+
+    @property
+    def seconds(self) -> float:
+        return sum(part.seconds for part in self.parts)
 
 
 SOUND_SECONDS, EDIT_SECONDS, JUDGE_SECONDS = 0.3, 0.9, 0.6
 """For each second of film, on two cores."""
-FIXED_SECONDS = 12.0
-"""Loading, compiling, the report."""
+LOADING_SECONDS, REPORT_SECONDS = 8.0, 4.0
+"""Loading and compiling the model, which the first keyframe waits for; the report."""
 PEAK_GIGABYTES = 2.2
-"""Measured peak of the process: the models, one shot's frames and the edit's window."""
+"""Measured peak of the process with pocket: the models, one shot's frames and the edit's window."""
+
+PART_NAMES: dict[Lang, dict[str, str]] = {
+    "en": {
+        "draw_keyframe": "{}: drawing the keyframe", "draw_shot": "{}: drawing the frames",
+        "mix": "making the sound", "edit_film": "cutting the film", "judge_shot": "{}: judging",
+        "make_report": "writing the report",
+    },
+    "ko": {
+        "draw_keyframe": "{}: 키프레임 그리는 중", "draw_shot": "{}: 프레임 그리는 중",
+        "mix": "소리 만드는 중", "edit_film": "편집하는 중", "judge_shot": "{}: 평가하는 중",
+        "make_report": "보고서 쓰는 중",
+    },
+}  # fmt: skip
+"""What a person reads while a part is made, by the step that ends it."""
 
 
-def estimate(store: Store, asked: FilmBrief | FilmPlan) -> Estimate:
-    """The plan and its price, measured with a few passes of the model on this machine; nothing is drawn."""
+def estimate(store: Store, asked: FilmBrief | FilmPlan, *, remember: bool = False) -> Estimate:
+    """The plan and its price, measured with a few passes of the model on this machine; nothing is drawn.
+
+    With `remember`, passes that were once measured are believed, so that no model is loaded for a film that is made
+    already. Raises `SpecError` for a model that is not there, or cannot draw a film here.
+    """
+    model = resolve(asked.model)
     with store.run("film-estimate", spec=asked):
         plan = planned(asked) if isinstance(asked, FilmBrief) else asked
         plan, _ = fit_lines(plan)
-    pace = measure_pace(load(resolve(plan.model)))
-    shots = sum(shot_preview_cost(shot.seconds, pace) for shot in plan.shots)
-    rest = FIXED_SECONDS + (SOUND_SECONDS + EDIT_SECONDS + JUDGE_SECONDS) * plan.seconds
-    return Estimate(plan, shots + rest, PEAK_GIGABYTES)
+        findings = tuple(film_findings(plan, model))
+        if stop := next((finding for finding in findings if finding.level == "stop"), None):
+            raise SpecError(stop.en)  # before the weights are read
+        pace = Pace(*remembered_pace(model)) if remember else measure_pace(load(model))
+    return Estimate(plan, film_parts(plan, pace), _gigabytes(model), findings)
+
+
+def film_findings(plan: FilmPlan, model: ModelRef) -> Iterator[Finding]:
+    """What preflight says of a picture of the film. Of its size, only what a film can do: it has no `--size`."""
+    usual = describe(model.folder).size
+    picture = ImageRequest(prompt=plan.shots[0].prompt, model=plan.model, width=WIDTH, height=HEIGHT)
+    for finding in preflight(picture, model):
+        if finding.level == "warn" and finding.code.startswith("size."):
+            yield Finding(
+                level="warn", code=finding.code, about=finding.about,
+                en=f"A film is drawn at {WIDTH}×{HEIGHT}, and {plan.model} was made for {usual}×{usual}: expect crude or "
+                "doubled subjects. Pocket was made for a film's size.",
+                ko=f"영화는 {WIDTH}×{HEIGHT}로 그리는데 {plan.model}은(는) {usual}×{usual}로 배웠습니다. 대상이 거칠거나 둘씩 "
+                "그려지기 쉽습니다. pocket은 영화의 크기로 배웠습니다.",
+            )  # fmt: skip
+        else:
+            yield finding
+
+
+@step(version="1")
+def remembered_pace(model: ModelRef) -> list[float]:
+    """The numbers of a `Pace`, as they were when this model was first measured here."""
+    return list(measure_pace(load(model)))
+
+
+def film_parts(plan: FilmPlan, pace: Pace) -> tuple[Part, ...]:
+    """What `make_film` does, in its order, each with its price."""
+
+    def part(step: str, seconds: float, shot: str = "") -> Part:
+        return Part(PART_NAMES[plan.lang][step].format(shot), step, shot, seconds)
+
+    drawn: list[Part] = []
+    for at, shot in enumerate(plan.shots):
+        loading = LOADING_SECONDS if at == 0 else 0.0
+        drawn += [
+            part("draw_keyframe", loading + keyframe_cost(pace), shot.id),
+            part("draw_shot", frames_cost(shot.seconds, pace), shot.id),
+        ]
+    return (
+        *drawn,
+        part("mix", SOUND_SECONDS * plan.seconds),
+        part("edit_film", EDIT_SECONDS * plan.seconds),
+        *(part("judge_shot", JUDGE_SECONDS * shot.seconds, shot.id) for shot in plan.shots),
+        part("make_report", REPORT_SECONDS),
+    )
+
+
+def _gigabytes(model: ModelRef) -> float:
+    """The measured peak, and what a larger model than pocket needs beyond it."""
+    own = CATALOGUE["pocket"].folder
+    needs = [
+        memory_need(open_place(folder), model.numeric, WIDTH, HEIGHT, guided=True).ram_mb
+        for folder in (model.folder, own)
+    ]
+    return PEAK_GIGABYTES + max(0.0, needs[0] - needs[1]) / 1000

@@ -124,6 +124,11 @@ def test_a_good_answer_becomes_a_plan(model: Model) -> None:
     assert json.loads(request["messages"][1]["content"])["brief"] == BRIEF.text
 
 
+def test_the_picture_model_is_the_briefs_and_never_the_answers(model: Model) -> None:
+    brief = BRIEF.model_copy(update={"model": "here"})
+    assert model.plan(chat(ANSWER | {"model": "elsewhere"}), chat(ANSWER), brief=brief).model == "here"
+
+
 def test_the_planner_is_chosen_by_the_brief_and_the_server_by_the_environment(
     model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:

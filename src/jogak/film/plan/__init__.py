@@ -63,6 +63,7 @@ def _plan_by_rules(brief: FilmBrief, text: str, lang: Lang) -> FilmPlan:
         end_seconds=END_SECONDS,
         shots=shots,
         music=make_music(story.mood, story.reading.music, rng, _played(story)),
+        model=brief.model,
         notes=story.notes,
     )
 

@@ -353,6 +353,7 @@ def _plan(answer: _Answer, brief: FilmBrief, lang: Lang, server: Server, repairs
         end_seconds=END_SECONDS,
         shots=shots,
         music=_music(answer.music, notes),
+        model=brief.model,
         notes=tuple(notes),
     )
 
