@@ -386,7 +386,8 @@ def test_dora_is_that_of_diffusers(sd15_folder: Path, tmp_path: Path) -> None:
     tensors = peft_factors(unet, seed=6)
     for path, shape in unet.items():
         weight = other.networks.unet_module.get_submodule(path).weight
-        norms = weight.flatten(1).norm(dim=1) * (1 + torch.rand(shape[0]))
+        spread = torch.rand(shape[0], generator=torch.Generator().manual_seed(len(tensors)))
+        norms = weight.flatten(1).norm(dim=1) * (1 + spread)
         tensors[f"{path}.lora_magnitude_vector"] = norms if len(shape) == 2 else norms.view(1, -1, 1, 1)
     file = tmp_path / "dora.safetensors"
     save_file({f"unet.{name}".replace("vector", "vector.weight"): t for name, t in tensors.items()}, file)
