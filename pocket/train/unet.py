@@ -285,8 +285,8 @@ def main() -> None:
             average.update(masters.state())
             if step % 200 == 0 and skipped > MANY_SKIPPED:
                 raise RuntimeError(
-                    f"{int(skipped)} gradients were not finite by step {step} of stage {stage}; the last stage's "
-                    "weights are kept"
+                    f"{int(skipped)} gradients were not finite by step {step} of stage {stage}; the weights "
+                    "last saved are kept"
                 )
             log.step(step, stream.batch, loss=loss, norm=norm, skipped=skipped)
             step += 1
