@@ -44,6 +44,8 @@ COLOURS = {
 }  # fmt: skip
 ACTORS = 1.6
 """How much more often a thing that can carry a story is drawn."""
+CLOSE_UP = (0.66, 0.94)
+"""Heights in a close-up: at 128 pixels a side about as many pixels as `HEIGHTS[None]` are at 256."""
 CENTRES = {"left": 0.24, "middle": 0.5, "right": 0.76}
 
 
@@ -57,15 +59,25 @@ class SceneSampler:
     """Draws scenes from the lexicon and lays them out with the sprites at hand."""
 
     def __init__(
-        self, sprites: Sprites, held_out: bool = False, plain: float = 0.3, people: float = 0.2
+        self,
+        sprites: Sprites,
+        held_out: bool = False,
+        plain: float = 0.3,
+        people: float = 0.2,
+        close_ups: bool = False,
     ) -> None:
-        """`plain` is the share of scenes on a plain ground; `people`, where there are puppets, of those with one."""
+        """`plain` is the share of scenes on a plain ground; `people`, where there are puppets, of those with one.
+
+        `close_ups` draws nothing but one thing that fills a plain ground: the cheapest way to learn what things look
+        like. At half the side of other pictures it has as many pixels as there.
+        """
         words = lexicon()
         looks: dict[str, list[str]] = {}
         for concept, look in sprites.index:
             looks.setdefault(concept, []).append(look)
         self.sprites, self.held_out, self.plain = sprites, held_out, plain
         self.people = people if sprites.puppets else 0.0
+        self.close_ups = close_ups
         self.concepts: list[Concept] = [c for c in words.concepts if c.id in looks]
         self.number = {c.id: i for i, c in enumerate(self.concepts)}
         self.by_id = {c.id: c for c in self.concepts}
@@ -81,7 +93,20 @@ class SceneSampler:
             if combination == self.held_out:
                 return scene
 
+    def _close_up(self, rng: random.Random) -> Scene:
+        if rng.random() < self.people:
+            row = rng.randrange(len(self.sprites.puppets))
+            name, look = self.sprites.puppets[row]
+            subject = Subject(concept=name, phrase=self.sprites.phrases[row])
+        else:
+            concept = self._concept(rng, None)
+            look = rng.choice(self.looks[concept.id])
+            subject = Subject(concept=concept.id, colour=self._colour(rng, concept))
+        return Scene(subjects=(subject,), look=look, framing=None, **self._surroundings(rng, None))
+
     def _any_scene(self, rng: random.Random) -> Scene:
+        if self.close_ups:
+            return self._close_up(rng)
         plain = rng.random() < self.plain
         place = None if plain else rng.choice(PLACES)
         if rng.random() < self.people:
@@ -213,7 +238,7 @@ class SceneSampler:
     def _stand(
         self, out: Layout, row: int, slot: int, scene: Scene, rng: random.Random, aspect: float
     ) -> None:
-        low, high = HEIGHTS[scene.framing]
+        low, high = CLOSE_UP if self.close_ups else HEIGHTS[scene.framing]
         crowd = sum(subject.count for subject in scene.subjects)
         narrow = min(1.0, aspect)  # in an upright picture the width is what limits
         size = (

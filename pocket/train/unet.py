@@ -96,9 +96,17 @@ class Cache:
         return self.latents[rows], self.ids[rows, which].long()
 
 
+def drawn_timesteps(count: int, most: int, device: torch.device) -> Tensor:
+    """(count,) int64 below `most`: one half uniform, the other logit-normal (Esser et al., arXiv:2403.03206), for it
+    is the middle noises that decide what a thing is."""
+    half = count // 2
+    middle = torch.sigmoid(torch.randn(count - half, device=device) + 0.3) * most
+    return torch.cat([torch.randint(most, (half,), device=device), middle.long().clamp(0, most - 1)])
+
+
 def loss_of(unet: nn.Module, latents: Tensor, context: Tensor, alphas: Tensor) -> Tensor:
     """Mean squared error of v for random timesteps (Salimans and Ho, arXiv:2202.00512)."""
-    timesteps = torch.randint(len(alphas), (len(latents),), device=latents.device)
+    timesteps = drawn_timesteps(len(latents), len(alphas), latents.device)
     alpha = alphas[timesteps].sqrt()[:, None, None, None]
     sigma = (1 - alphas[timesteps]).sqrt()[:, None, None, None]
     noise = torch.randn_like(latents)
@@ -145,7 +153,8 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument(
         "--stages", default="256x256:1",
-        help="WIDTHxHEIGHT[+WIDTHxHEIGHT…]:share of the time, in order; shapes with + take turns",
+        help="WIDTHxHEIGHT[+WIDTHxHEIGHT…]:share of the time, in order; shapes with + take turns, "
+        "and 128x128 beside a larger one is close-ups of single things",
     )  # fmt: skip
     parser.add_argument("--count", type=int, default=32_768, help="pictures in each shape's cache")
     parser.add_argument(
@@ -234,7 +243,8 @@ def main() -> None:
     def stream_of(width: int, height: int, seed: int) -> Stream:
         batch = max(8, int(args.batch * min(256 * 256 / (width * height), 2)) // 8 * 8)
         began = time.perf_counter()
-        sampler = SceneSampler(sprites, plain=args.plain, people=args.people)
+        close_ups = (width, height) == (128, 128) and len(shapes) > 1
+        sampler = SceneSampler(sprites, plain=args.plain, people=args.people, close_ups=close_ups)
         workers = args.workers if len(shapes) == 1 else max(1, args.workers // 2)
         batches = feed(sampler, CHUNK, width / height, seed, workers, args.tokenizer)
         cache = Cache(vae, painter, batches, height, width, args.count)
