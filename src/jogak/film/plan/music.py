@@ -199,20 +199,29 @@ def make_music(mood: Mood, wish: MusicWish, rng: random.Random, played: str | No
 def _musical_clauses(low: str) -> list[tuple[int, int]]:
     """Where the parts of a brief stand that talk about its music."""
     return [
-        found.span() for found in re.finditer(r"[^,.;:!?\n。、]+", low) if re.search(_MUSIC, found.group())
+        found.span()
+        for found in re.finditer(r"[^,.;:!?\n。、]+", low)
+        if re.search(_MUSIC, found.group()) or _only_instruments().fullmatch(found.group().strip())
     ]
 
 
 def _instruments(low: str, start: int, end: int) -> list[tuple[str, tuple[int, int]]]:
     """Palette names of the instruments said near a word for music, and where each stands."""
     anchors = [found.span() for found in re.finditer(_MUSIC, low[start:end])]
-    anchors = [(start + a, start + b) for a, b in anchors]
+    anchors = [(start + a, start + b) for a, b in anchors] or [(start, start)]
     named: list[tuple[str, tuple[int, int]]] = []
     for found in _instrument_pattern().finditer(low, start, end):
         if any(-24 <= found.start() - a <= 40 for a, _ in anchors):
             name = found.group()
             named.append((ALIASES.get(name, name), found.span()))
     return named
+
+
+@functools.cache
+def _only_instruments() -> re.Pattern[str]:
+    """"잔잔한 피아노", "soft piano and strings": a pace and instruments are a wish even without a word for music."""
+    name, pace = rf"{_instrument_pattern().pattern}|{_BEAT}", f"(?:{_FAST}|{_SLOW})"
+    return re.compile(rf"(?:{pace}\s*)+(?:{name})(?:\s*(?:와|과|and|&)\s*(?:{name}))*")
 
 
 @functools.cache
