@@ -7,7 +7,7 @@ import pytest
 from jogak.film.motion import Pace, shot_preview_cost
 from jogak.spec import FilmPlan, Shot
 from jogak.store import Progress
-from jogak.studio.film import LOADING_SECONDS, film_parts
+from jogak.studio.film import LOADING_SECONDS, TAKES, film_parts
 from jogak.studio.whole import TRUST_SECONDS, Part, Where, Whole
 
 PARTS = (
@@ -77,14 +77,24 @@ def test_a_film_has_its_parts_in_the_plans_language_and_costs_what_they_do() -> 
     plan = FilmPlan(title="여우", brief="여우와 토끼", lang="ko", shots=shots)
     parts = film_parts(plan, pace)
     assert [(part.step, part.scope) for part in parts] == [
-        ("draw_keyframe", "s1"), ("draw_shot", "s1"), ("draw_keyframe", "s2"), ("draw_shot", "s2"), ("mix", ""),
+        *[("draw_keyframe", "s1")] * TAKES, ("draw_shot", "s1"),
+        *[("draw_keyframe", "s2")] * TAKES, ("draw_shot", "s2"), ("mix", ""),
         ("edit_film", ""), ("judge_shot", "s1"), ("judge_shot", "s2"), ("make_report", ""),
     ]  # fmt: skip
-    drawn = sum(part.seconds for part in parts[:4])
+    drawn = sum(part.seconds for part in parts[: 2 * (TAKES + 1)])
     assert drawn == pytest.approx(
-        LOADING_SECONDS + sum(shot_preview_cost(shot.seconds, pace) for shot in shots)
+        LOADING_SECONDS + sum(shot_preview_cost(shot.seconds, pace, TAKES) for shot in shots)
     )
-    assert parts[1].name == "s1: 프레임 그리는 중"
+    assert [parts[1].name, parts[TAKES].name] == ["s1: 키프레임 2/3 그리는 중", "s1: 프레임 그리는 중"]
     english = film_parts(FilmPlan.parse(plan.model_dump() | {"lang": "en"}), pace)
-    assert english[1].name == "s1: drawing the frames"
+    assert english[TAKES].name == "s1: drawing the frames"
     assert all(part.name.isascii() for part in english)
+
+
+def test_takes_of_one_shot_are_parts_of_their_own() -> None:
+    takes = tuple(Part(f"take {take}", "draw", "s1", 1.0) for take in (1, 2))
+    whole = Whole((*takes, Part("cut", "cut", "", 2.0)), clock=lambda: 0.0)
+    first = whole.hear(Progress("draw", "s1", 1, 1, "made"))
+    assert (first.part, first.done) == ("take 2", 0.25)
+    assert whole.hear(Progress("draw", "s1", 1, 2, "")).done == pytest.approx(0.375)
+    assert whole.hear(Progress("draw", "s1", 1, 1, "made")).part == "cut"

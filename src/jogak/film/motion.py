@@ -40,7 +40,7 @@ WIDTH, HEIGHT = 320, 192
 """A drawn frame, in pixels."""
 DRAWN_FPS = 12
 """Drawn frames a second: animation "on twos", each second film frame drawn."""
-KEY_STEPS, KEY_GUIDANCE = 20, 4.0
+KEY_STEPS, KEY_GUIDANCE = 20, 3.0
 REHEARSALS = 4
 """Drawings of the first frame before the first that is kept, so that it is as well averaged as the others."""
 SUBJECT_STRENGTHS = (0.6, 0.75)
@@ -113,7 +113,7 @@ def _frames(seconds: float) -> int:
 # ------------------------------------------------------------------------------------------- steps
 
 
-@step(version="1")
+@step(version="2")
 def draw_keyframe(picture: KeyPicture, take: int, model: ModelRef) -> Image:
     """The picture a shot starts from, 320x192 PNG. Another `take` (from 0) is another drawing of the same."""
     ctx = current()

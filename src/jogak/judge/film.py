@@ -27,9 +27,10 @@ from jogak.judge import clip as judging_clip
 from jogak.judge import features, motion
 from jogak.judge.motion import Frames
 from jogak.judge.stats import mean_score, share_score
-from jogak.spec import Clip, Document, JogakError, ModelRef, Shot
+from jogak.spec import Clip, Document, Image, JogakError, ModelRef, Shot
 from jogak.spec.scores import Check, FilmScores, Score, ShotScores, SoundFacts
 from jogak.store import current, step
+from jogak.store.pictures import open_picture
 
 SIDE = 512
 """Pixels; larger frames are made smaller before they are judged."""
@@ -39,6 +40,16 @@ LOUDNESS_LUFS, LOUDNESS_TOLERANCE = -14.0, 0.5
 TRUE_PEAK_DBTP = -1.0
 DIALOGUE_OVER_BED_DB = 6.0
 EVENT_ERROR_MS = 40.0
+
+
+@step(version="1")
+def best_keyframe(keyframes: tuple[Image, ...], prompt: str, judge: ModelRef) -> Image:
+    """The one of several pictures of one size that the judging CLIP finds nearest to the prompt."""
+    eye = judging_clip.load_judge(judge.folder)
+    seen = eye.see(
+        np.stack([np.asarray(open_picture(keyframe.path).convert("RGB")) for keyframe in keyframes])
+    )
+    return keyframes[int(np.argmax(seen @ eye.read([prompt])[0]))]
 
 
 @step(version="1")

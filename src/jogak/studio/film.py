@@ -33,7 +33,7 @@ from jogak.film.subtitles import make_subtitles, subtitle_files
 from jogak.film.timeline import timeline
 from jogak.film.voice import fit_lines, line_spans, make_voice
 from jogak.judge.clip import judge_ref
-from jogak.judge.film import judge_film, judge_shot, write_scores
+from jogak.judge.film import best_keyframe, judge_film, judge_shot, write_scores
 from jogak.models import CATALOGUE, describe, load, resolve
 from jogak.models.estimate import estimate as memory_need
 from jogak.models.place import open_place
@@ -61,8 +61,8 @@ from jogak.spec.scores import EventError, FilmScores, SoundFacts
 from jogak.store import Progress, Store, current, each, step
 from jogak.studio.whole import Part
 
-TAKE = 0
-"""One keyframe a shot; further takes would be numbered from here."""
+TAKES = 3
+"""Keyframes drawn of each shot; the judging CLIP chooses one."""
 
 
 @dataclass(frozen=True)
@@ -89,9 +89,10 @@ def planned(brief: FilmBrief) -> FilmPlan:
     return make_plan(brief)
 
 
-def shoot(shot: Shot, model: ModelRef) -> tuple[Image, Clip]:
-    """One shot: its keyframe, then every frame of it drawn by the model."""
-    keyframe = draw_keyframe(key_of(shot), TAKE, model)
+def shoot(shot: Shot, model: ModelRef, judge: ModelRef) -> tuple[Image, Clip]:
+    """One shot: the best of some keyframes, then every frame of it drawn by the model."""
+    takes = tuple(draw_keyframe(key_of(shot), take, model) for take in range(TAKES))
+    keyframe = best_keyframe(takes, shot.prompt, judge)
     return keyframe, draw_shot(picture_of(shot), keyframe, model)
 
 
@@ -113,7 +114,7 @@ def make_film(
         plan, adjusted = fit_lines(plan)
         judge = judge_ref()
 
-        takes = each(None, partial(shoot, model=model), plan.shots)
+        takes = each(None, partial(shoot, model=model, judge=judge), plan.shots)
         keyframes, clips = tuple(take[0] for take in takes), tuple(take[1] for take in takes)
 
         music, effects, voice = make_music(plan), make_effects(plan), make_voice(plan)
@@ -134,7 +135,7 @@ def make_film(
         facts = FilmFacts(
             plan=plan, scores=scores, pictures=keyframes, poster=keyframes[0], contact=contact, clips=clips, film=film,
             models=(model, judge), stages=stages(made), diagram=diagram,
-            adjusted=(*adjusted, *subtitles.notes, *edit_notes(plan)), version=jogak.__version__,
+            adjusted=(*adjusted, *subtitles.notes, *edit_notes(plan), take_note(plan.lang)), version=jogak.__version__,
         )  # fmt: skip
         files = {
             "film.mp4": film, "film.srt": srt, "film.vtt": vtt, "film.otio": otio, "plan.yaml": written_plan(plan),
@@ -212,12 +213,12 @@ PEAK_GIGABYTES = 2.2
 
 PART_NAMES: dict[Lang, dict[str, str]] = {
     "en": {
-        "draw_keyframe": "{}: drawing the keyframe", "draw_shot": "{}: drawing the frames",
+        "draw_keyframe": "{}: drawing keyframe {} of {}", "draw_shot": "{}: drawing the frames",
         "mix": "making the sound", "edit_film": "cutting the film", "judge_shot": "{}: judging",
         "make_report": "writing the report",
     },
     "ko": {
-        "draw_keyframe": "{}: 키프레임 그리는 중", "draw_shot": "{}: 프레임 그리는 중",
+        "draw_keyframe": "{}: 키프레임 {}/{} 그리는 중", "draw_shot": "{}: 프레임 그리는 중",
         "mix": "소리 만드는 중", "edit_film": "편집하는 중", "judge_shot": "{}: 평가하는 중",
         "make_report": "보고서 쓰는 중",
     },
@@ -259,6 +260,16 @@ def film_findings(plan: FilmPlan, model: ModelRef) -> Iterator[Finding]:
             yield finding
 
 
+def take_note(lang: Lang) -> str:
+    """For the report: a score by the judge that has chosen flatters."""
+    if lang == "ko":
+        return f"샷마다 키프레임을 {TAKES}장 그리고 평가용 CLIP이 지시문에 가장 가까운 하나를 골랐습니다. 그래서 CLIP 점수는 조금 후합니다."
+    return (
+        f"Of {TAKES} keyframes drawn for each shot, the judging CLIP chose the one nearest to its prompt: its own "
+        "scores are a little flattered by that."
+    )
+
+
 @step(version="1")
 def remembered_pace(model: ModelRef) -> list[float]:
     """The numbers of a `Pace`, as they were when this model was first measured here."""
@@ -268,14 +279,17 @@ def remembered_pace(model: ModelRef) -> list[float]:
 def film_parts(plan: FilmPlan, pace: Pace) -> tuple[Part, ...]:
     """What `make_film` does, in its order, each with its price."""
 
-    def part(step: str, seconds: float, shot: str = "") -> Part:
-        return Part(PART_NAMES[plan.lang][step].format(shot), step, shot, seconds)
+    def part(step: str, seconds: float, shot: str = "", take: int = 0) -> Part:
+        return Part(PART_NAMES[plan.lang][step].format(shot, take, TAKES), step, shot, seconds)
 
     drawn: list[Part] = []
     for at, shot in enumerate(plan.shots):
         loading = LOADING_SECONDS if at == 0 else 0.0
         drawn += [
-            part("draw_keyframe", loading + keyframe_cost(pace), shot.id),
+            *(
+                part("draw_keyframe", (0 if take else loading) + keyframe_cost(pace), shot.id, take + 1)
+                for take in range(TAKES)
+            ),
             part("draw_shot", frames_cost(shot.seconds, pace), shot.id),
         ]
     return (

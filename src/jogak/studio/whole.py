@@ -56,7 +56,8 @@ class Whole:
 
     def hear(self, told: Progress) -> Where:
         """Take in what a step says, and tell where the whole is."""
-        part = next((one for one in self._parts if (one.step, one.scope) == (told.step, told.scope)), None)
+        same = (one for one in self._parts if (one.step, one.scope) == (told.step, told.scope))
+        part = next((one for one in same if one not in self._ended), None)
         if part is not None and told.text in (FOUND, MADE):
             self._end(part, made=told.text == MADE)
         elif part is not None and part == self._current():
