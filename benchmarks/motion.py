@@ -28,6 +28,7 @@ from jogak.judge.film import consistency
 from jogak.judge.motion import compensated, speeds
 from jogak.models import load, resolve
 from jogak.spec import Shot
+from jogak.studio.film import TAKES
 
 SHOTS = (
     ("a fox in a meadow on a sunny day", "pan_right", 0.5),
@@ -135,7 +136,7 @@ def main() -> None:
     pace = motion.measure_pace(model)
     print(
         f"a pass {pace.denoise:.3f} s, encode {pace.encode:.3f} s, decode {pace.decode:.3f} s; "
-        f"forecast for 16.5 s of film: {motion.shot_preview_cost(16.5, pace, takes=2):.0f} s"
+        f"forecast for 16.5 s of film: {motion.shot_preview_cost(16.5, pace, takes=TAKES):.0f} s"
     )
 
 
