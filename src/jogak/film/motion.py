@@ -33,7 +33,7 @@ from jogak.film.noise import carry_noise, noise_cells, still_map, turn_noise
 from jogak.film.pose import carry, pose_at
 from jogak.models import DiffusionModel, load, samplers
 from jogak.spec import Clip, Image, JogakError, ModelRef, Shot, Spec
-from jogak.spec.film import Camera
+from jogak.spec.film import Camera, Lang
 from jogak.store import current, step
 
 WIDTH, HEIGHT = 320, 192
@@ -151,16 +151,21 @@ def draw_shot(picture: ShotPicture, keyframe: Image, model: ModelRef) -> Clip:
 
     with ctx.store.new_file(".mkv") as tmp:
         facts = write_frames(tmp, watched(), DRAWN_FPS)
-        return ctx.store.put(tmp, Clip, **facts._asdict(), method=_method(picture))
+        return ctx.store.put(tmp, Clip, **facts._asdict(), method=drawing_method("en"))
 
 
-def _method(picture: ShotPicture) -> str:
-    camera = picture.camera.replace("_", " ")
+def drawing_method(lang: Lang) -> str:
+    """How a shot's frames come to be, for the report."""
+    share, steps = f"{REDRAW.strength:.0%}", REDRAW.steps
+    if lang == "ko":
+        return (
+            f"초당 {DRAWN_FPS}장의 모든 프레임을 확산 모델이 그렸습니다. 키프레임의 대상과 배경을 카메라와 대상의 움직임만큼, "
+            f"노이즈와 함께 옮긴 뒤 노이즈 쪽으로 {share} 되돌려 {steps}스텝으로 다시 그렸습니다. 모션 모델은 쓰지 않았습니다."
+        )
     return (
-        f"Each of the {picture.frames} frames, {DRAWN_FPS} a second, was drawn by the diffusion model: "
-        f"subject and ground of the keyframe, moved by the camera ({camera}) and by the subject's own motion "
-        f"({picture.motion:g}), their noise with them, were taken {REDRAW.strength:.0%} of the way back into "
-        f"noise and drawn again in {REDRAW.steps} steps. No motion model was used."
+        f"Every frame, {DRAWN_FPS} a second, was drawn by the diffusion model: subject and ground of the keyframe, moved by "
+        f"the camera and by the subject's own motion, their noise with them, were taken {share} of the way back into noise "
+        f"and drawn again in {steps} steps. No motion model was used."
     )
 
 

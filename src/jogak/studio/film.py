@@ -21,6 +21,7 @@ from jogak.film.motion import (
     Pace,
     draw_keyframe,
     draw_shot,
+    drawing_method,
     frames_cost,
     key_of,
     keyframe_cost,
@@ -132,8 +133,9 @@ def make_film(
         otio = timeline(plan, subtitles)
         made = as_made(run.records)
         diagram = write_diagram(pipeline_svg(made, plan.lang))
+        told = tuple(clip.model_copy(update={"method": drawing_method(plan.lang)}) for clip in clips)
         facts = FilmFacts(
-            plan=plan, scores=scores, pictures=keyframes, poster=keyframes[0], contact=contact, clips=clips, film=film,
+            plan=plan, scores=scores, pictures=keyframes, poster=keyframes[0], contact=contact, clips=told, film=film,
             models=(model, judge), stages=stages(made), diagram=diagram,
             adjusted=(*adjusted, *subtitles.notes, *edit_notes(plan), take_note(plan.lang)), version=jogak.__version__,
         )  # fmt: skip
