@@ -5,11 +5,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import PIL.Image
 import pytest
 
 from jogak.film.frames import write_frames
-from jogak.judge.clip import judge_ref
+from jogak.judge.clip import clip_score, judge_ref, load_judge
 from jogak.judge.film import (
+    best_keyframe,
     checks,
     consistency,
     judge_film,
@@ -18,7 +20,7 @@ from jogak.judge.film import (
     score_frames,
     write_scores,
 )
-from jogak.spec import Clip, JogakError, ModelRef, Shot
+from jogak.spec import Clip, Image, JogakError, ModelRef, Shot
 from jogak.spec.scores import EventError, FilmScores, Score, ShotScores, SoundFacts
 from jogak.store import Run, Store
 
@@ -187,3 +189,17 @@ def test_scores_json_reads_back(run: Run) -> None:
     data = json.loads(document.path.read_text("utf-8"))
     assert set(data) == {"film", "shots", "checks", "sound", "model"}
     assert data["checks"][0]["at_least"] == -14.5
+
+
+def test_the_best_keyframe_is_the_one_nearest_to_its_prompt_in_any_order(ref: ModelRef, run: Run) -> None:
+    pictures = NOISE[:3]
+    scores = clip_score(load_judge(ref.folder), pictures, [SHOT.prompt] * 3)
+    assert len(set(scores.tolist())) == 3
+    kept = []
+    for picture in pictures:
+        with run.store.new_file(".png") as path:
+            PIL.Image.fromarray(picture).save(path, format="PNG")
+            kept.append(run.store.put(path, Image, width=80, height=48))
+    best = kept[int(np.argmax(scores))]
+    for order in (kept, kept[::-1]):
+        assert best_keyframe(tuple(order), SHOT.prompt, ref).sha256 == best.sha256

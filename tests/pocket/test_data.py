@@ -13,7 +13,7 @@ from jogak.models.captions import caption
 from jogak.models.lexicon import lexicon
 from pocket.data.compose import PLACES, TIMES, WEATHERS, Painter
 from pocket.data.puppets.export import make_sprites
-from pocket.data.scenes import COLOURS, DECOR, SceneSampler, held_out
+from pocket.data.scenes import CLOSE_UP, COLOURS, DECOR, SceneSampler, held_out
 from pocket.data.sprites import SIZE, Sprites, draw, load, save
 
 
@@ -128,3 +128,13 @@ def test_puppets_stand_in_scenes_under_their_own_words(with_puppets: Sprites) ->
 def test_without_puppets_nobody_is_drawn(sprites: Sprites) -> None:
     sampler, rng = SceneSampler(sprites, people=1.0), random.Random(4)
     assert all(subject.phrase is None for _ in range(20) for subject in sampler.scene(rng).subjects)
+
+
+def test_a_close_up_is_one_thing_that_fills_a_plain_ground(sprites: Sprites) -> None:
+    sampler, rng = SceneSampler(sprites, close_ups=True), random.Random(5)
+    scenes = [sampler.scene(rng) for _ in range(40)]
+    layout = sampler.layout(scenes, rng, 1.0)
+    assert {(len(scene.subjects), scene.subjects[0].count, scene.place) for scene in scenes} == {(1, 1, None)}
+    assert (layout.sprite >= 0).sum(1).tolist() == [1] * len(scenes)
+    heights = layout.box[:, 0, 2]
+    assert CLOSE_UP[0] * 0.94 <= heights.min() <= heights.max() <= CLOSE_UP[1] * 1.06

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from pocket.train.common import Average, Masters, load_shards, save_shards, schedule
 from pocket.train.fused import fuse, group_norm
 from pocket.train.nets import build_unet, build_vae, parameters
-from pocket.train.unet import loss_of
+from pocket.train.unet import drawn_timesteps, loss_of
 from pocket.train.vae import normalise
 
 
@@ -108,3 +108,11 @@ def test_a_gradient_is_shortened_and_one_that_is_not_finite_is_none() -> None:
     (layer(torch.randn(5, 4)).sum() * torch.nan).backward()
     assert not torch.isfinite(masters.collect(limit=1.0))
     assert all(not w.grad.any() for w in masters.weights if w.grad is not None)
+
+
+def test_timesteps_reach_everywhere_and_dwell_in_the_middle() -> None:
+    torch.manual_seed(0)
+    drawn = drawn_timesteps(20_001, 1000, torch.device("cpu"))
+    assert (len(drawn), int(drawn.min()), int(drawn.max())) == (20_001, 0, 999)
+    shares = [((drawn >= low) & (drawn < low + 200)).float().mean() for low in range(0, 1000, 200)]
+    assert max(shares[2:4]) > max(shares[0], shares[4])

@@ -133,6 +133,7 @@ def make_film(
         otio = timeline(plan, subtitles)
         made = as_made(run.records)
         diagram = write_diagram(pipeline_svg(made, plan.lang))
+        # frames do not depend on the film's language, so a clip tells in English how it was drawn
         told = tuple(clip.model_copy(update={"method": drawing_method(plan.lang)}) for clip in clips)
         facts = FilmFacts(
             plan=plan, scores=scores, pictures=keyframes, poster=keyframes[0], contact=contact, clips=told, film=film,

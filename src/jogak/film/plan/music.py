@@ -219,7 +219,7 @@ def _instruments(low: str, start: int, end: int) -> list[tuple[str, tuple[int, i
 
 @functools.cache
 def _only_instruments() -> re.Pattern[str]:
-    """ "잔잔한 피아노", "soft piano and strings": a pace and instruments are a wish even without a word for music."""
+    """A pace and instruments are a wish even without a word for music: "잔잔한 피아노", "soft piano and strings"."""
     name, pace = rf"{_instrument_pattern().pattern}|{_BEAT}", f"(?:{_FAST}|{_SLOW})"
     return re.compile(rf"(?:{pace}\s*)+(?:{name})(?:\s*(?:와|과|and|&)\s*(?:{name}))*")
 
