@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--guidance", type=float, default=4.0)
     given = parser.parse_args()
-    pictures = draw(load(resolve(given.model)), list(PROMPTS), 0, given.steps, given.guidance)
+    pictures = draw(load(resolve(given.model)), list(PROMPTS), 0, given.steps, given.guidance, "dpmpp_2m")
     rows = -(-len(PROMPTS) // COLUMNS)
     size = COLUMNS * (SIDE + GAP) + GAP, rows * (SIDE + LINE + GAP) + GAP
     page = PIL.Image.new("RGB", size, (246, 243, 236))

@@ -46,9 +46,11 @@ def paint(painter: Painter, sampler: SceneSampler, scenes: list[Scene], seed: in
     return np.concatenate(parts)
 
 
-def draw(model: DiffusionModel, prompts: list[str], seed: int, steps: int, guidance: float) -> Pictures:
-    """The model's pictures of these prompts, DPM++ 2M, one at a time, as a user would draw them."""
-    sigmas = model.sigmas(steps, samplers.schedule_of("dpmpp_2m"))
+def draw(
+    model: DiffusionModel, prompts: list[str], seed: int, steps: int, guidance: float, sampler: str
+) -> Pictures:
+    """The model's pictures of these prompts, one at a time, as a user would draw them."""
+    sigmas = model.sigmas(steps, samplers.schedule_of(sampler))
     uncond = model.encode_text([""])
     pictures = []
     for i, prompt in enumerate(prompts):
@@ -60,7 +62,7 @@ def draw(model: DiffusionModel, prompts: list[str], seed: int, steps: int, guida
         def denoise(x: torch.Tensor, sigma: torch.Tensor | float, cond: torch.Tensor = cond) -> torch.Tensor:
             return model.denoise(x, sigma, cond, uncond, guidance)
 
-        latents = samplers.SAMPLERS["dpmpp_2m"](denoise, noise * sigmas[0], sigmas)
+        latents = samplers.SAMPLERS[sampler](denoise, noise * sigmas[0], sigmas)
         pixels = (model.decode(latents)[0].clamp(-1, 1) + 1) * 127.5
         pictures.append(pixels.round().byte().permute(1, 2, 0).cpu().numpy())
     return np.stack(pictures)
@@ -199,6 +201,7 @@ def main() -> None:
     parser.add_argument("--scenes", type=int, default=200)
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--guidance", type=float, default=4.0)
+    parser.add_argument("--sampler", choices=sorted(samplers.SAMPLERS), default="dpmpp_2m")
     parser.add_argument("--sheet", type=Path)
     args = parser.parse_args()
     sprites = load_sprites(args.sprites)
@@ -208,7 +211,7 @@ def main() -> None:
         model = load(resolve("pocket"))
 
         def drawn(prompts: list[str], seed: int) -> Pictures:
-            return draw(model, prompts, seed, args.steps, args.guidance)
+            return draw(model, prompts, seed, args.steps, args.guidance, args.sampler)
 
     judge_autoencoder(painter, sprites, min(args.scenes, 128))
     judge_words()

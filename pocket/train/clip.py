@@ -1,6 +1,7 @@
 """Train a bilingual CLIP: pocket's own (`--which pocket`) or the separately seeded judge (`--which judge`).
 
-    python -m pocket.train.clip --which pocket --sprites build/sprites.npz --tokenizer build/tokenizer --out build/clip
+    python -m pocket.train.clip --config pocket/train/configs/clip.yaml --seconds 150
+    python -m pocket.train.clip --config pocket/train/configs/judge.yaml --seconds 240
 
 Each picture comes with an English and a Korean caption; the loss is contrastive between all three, plus one shared
 linear head that must name the main subject from any of the three embeddings, which ties rare words to pictures soon.
@@ -37,6 +38,7 @@ from pocket.train.common import (
     seed_all,
 )
 from pocket.train.nets import build_clip, build_judge, load_text
+from pocket.train.recipe import Resume, parse, recipe_of
 
 LONGEST = 64
 """Nearly all captions are shorter; attention over padding is wasted."""
@@ -66,7 +68,7 @@ def contrast(a: Tensor, b: Tensor, scale: Tensor) -> Tensor:
     return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
 
 
-def main() -> None:
+def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -84,12 +86,24 @@ def main() -> None:
     parser.add_argument("--people", type=float, default=0.25, help="share of pictures with a puppet")
     parser.add_argument("--init", type=Path, help="folder of an earlier run's shards")
     parser.add_argument("--text", type=Path, help="folder of an earlier run's text shards, to start from")
+    parser.add_argument(
+        "--frozen-text",
+        action="store_true",
+        help="the text tower stays as --text has it: a UNet listens to it",
+    )
     parser.add_argument("--seed", type=int, default=None, help="default: 2 for pocket, 77 for the judge")
     parser.add_argument("--workers", type=int, default=14)
     parser.add_argument("--size", type=int, default=160, help="pixels at which scenes are drawn")
-    args = parser.parse_args()
+    args = parse(parser)
+    if args.frozen_text and not args.text:
+        parser.error("--frozen-text needs --text: the tower that is to stay as it is")
+    return args
+
+
+def main() -> None:
+    args = arguments()
     args.out.mkdir(parents=True, exist_ok=True)
-    seed = args.seed or (2 if args.which == "pocket" else 77)
+    seed = args.seed = args.seed or (2 if args.which == "pocket" else 77)
     seed_all(seed)  # the same weights in every process
     device = join()
     torch.set_float32_matmul_precision("high")
@@ -98,12 +112,12 @@ def main() -> None:
     painter = Painter(sprites.pixels, device)
     sampler = SceneSampler(sprites, people=args.people)
     tokenizer = CLIPTokenizer.from_pretrained(args.tokenizer)
-    batches = feed(sampler, args.chunk, 1.0, seed + 100_003 * rank(), args.workers, args.tokenizer)
     model = build_clip() if args.which == "pocket" else build_judge()
     if args.init:
         model.load_state_dict(load_shards(args.init, args.which))
     if args.text:
         load_text(model, load_shards(args.text, "text"))
+    model.text_model.requires_grad_(not args.frozen_text)
     both_towers = nn.ModuleDict(
         {"clip": model, "head": nn.Linear(model.config.projection_dim, len(sampler.concepts), bias=False)}
     )
@@ -111,8 +125,14 @@ def main() -> None:
     head = both_towers["head"]
     masters = Masters(both_towers)
     optimizer = adamw(masters.weights, args.lr, (0.9, 0.98), 0.05)
+    resume = Resume(
+        args.out / f"resume-{args.which}.pt", recipe_of(args), masters.state, masters.load, optimizer
+    )
+    resumed = resume.enter(0.0, 1.0, args.fresh, device)
+    feed_seed = seed + int(1000 * resumed) + 100_003 * rank()
+    batches = feed(sampler, args.chunk, 1.0, feed_seed, args.workers, args.tokenizer)
     log = Log(args.out / f"log-{args.which}-{rank()}.jsonl", every=50, loud=rank() == 0)
-    log.note(which=args.which, batch=args.batch, lr=args.lr, seed=seed, seconds=args.seconds)
+    log.note(recipe={k: str(v) for k, v in vars(args).items()}, resumed_at=round(resumed, 4))
 
     def train(pixels: Tensor, ids: Tensor, subject: Tensor) -> tuple[Tensor, ...]:
         image = embed_image(model, pixels)
@@ -144,7 +164,8 @@ def main() -> None:
         torch.zeros(args.batch, dtype=torch.long, device=device),
     ]
     captured = GraphedStep(train, example, log)
-    start, step, spent = time.perf_counter(), 0, 0.0
+    step, spent = 0, resumed * args.seconds
+    start, saved_at = time.perf_counter() - spent, spent
     while spent < args.seconds:
         layout, both = log.next(batches)
         chunk = painter.draw(layout, args.size, args.size)
@@ -163,14 +184,20 @@ def main() -> None:
         if device.type == "cuda":
             torch.cuda.synchronize()  # the clock must not run ahead of the device
         spent = agreed(time.perf_counter() - start, device)
-    model.float()
-    masters.working = list(both_towers.parameters())
+        if rank() == 0 and spent > saved_at + args.save_every:
+            saved_at = spent
+            resume.save(min(1.0, spent / args.seconds))
+    both_towers.float()
+    masters.working = [p for p in both_towers.parameters() if p.requires_grad]
     masters.publish()  # in full precision, for the evaluation and the file
+    if args.frozen_text:
+        load_text(model, load_shards(args.text, "text"))
     if rank() == 0:
         evaluate(model, painter, sprites, tokenizer, log, args.size)
         save_shards(model.state_dict(), args.out, args.which)
         if args.which == "pocket":
             save_shards(model.text_model.state_dict(), args.out, "text")
+        resume.save(1.0)
     leave()
 
 

@@ -167,15 +167,16 @@ def agreed(value: float, device: torch.device) -> float:
 
 
 class Masters:
-    """fp32 copies of a model's weights for the optimiser, while the model itself computes in bf16 on CUDA.
+    """fp32 copies of the weights that a model trains, for the optimiser; the model itself computes in bf16 on CUDA.
 
     One copy a step in each direction, instead of a cast of every weight in every pass. Started by torchrun, `collect`
     also averages the gradients over the processes, as one message; a captured step replays all of it.
     """
 
     def __init__(self, model: nn.Module) -> None:
-        self.names = [name for name, _ in model.named_parameters()]
-        self.working = list(model.parameters())
+        trained = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+        self.names = [name for name, _ in trained]
+        self.working = [p for _, p in trained]
         self.weights = [nn.Parameter(p.detach().clone()) for p in self.working]
         for weight in self.weights:
             weight.grad = torch.zeros_like(weight)

@@ -29,6 +29,7 @@ from pocket.data import maps
 from pocket.data.compose import Layout, Painter
 from pocket.train.common import join, load_shards, rank, seed_all
 from pocket.train.fused import fuse
+from pocket.train.recipe import parse
 from pocket.train.steer import Frozen, Look, Predict, add_arguments, load_frozen, load_unet, train
 
 EYE = (16, 32, 64, 96)
@@ -92,7 +93,7 @@ def export(build: Path, folder: Path) -> None:
     net.half().save_pretrained(folder, max_shard_size="200MB")
 
 
-def main() -> None:
+def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -100,7 +101,11 @@ def main() -> None:
     parser.add_argument("--kind", choices=KINDS, required=True)
     parser.add_argument("--lite", action="store_true", help="without attention")
     parser.add_argument("--export", type=Path, help="no training: write --out as a folder of diffusers here")
-    args = parser.parse_args()
+    return parse(parser)
+
+
+def main() -> None:
+    args = arguments()
     if args.export:
         export(args.out, args.export)
         return

@@ -29,6 +29,7 @@ from pocket.data.compose import Layout, Painter
 from pocket.train.common import join, load_shards, rank, seed_all
 from pocket.train.fused import _attend, _FusedBlock, geglu
 from pocket.train.nets import TEXT_WIDTH, build_clip
+from pocket.train.recipe import parse
 from pocket.train.steer import Look, Predict, add_arguments, load_frozen, load_unet, train
 
 TOKENS = 4
@@ -176,13 +177,17 @@ def export(build: Path, clip: Path, folder: Path) -> None:
     temporary.replace(folder / "ip-adapter_pocket.safetensors")
 
 
-def main() -> None:
+def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add_arguments(parser)
     parser.add_argument("--export", type=Path, help="no training: write --out in h94's layout here")
-    args = parser.parse_args()
+    return parse(parser)
+
+
+def main() -> None:
+    args = arguments()
     if args.export:
         export(args.out, args.clip, args.export)
         return

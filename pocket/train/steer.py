@@ -36,6 +36,7 @@ from pocket.train.common import (
 )
 from pocket.train.fused import fuse
 from pocket.train.nets import SCHEDULER, build_text, build_unet, build_vae, load_text
+from pocket.train.recipe import Resume, recipe_of, stages_after
 from pocket.train.unet import CHUNK, Cache
 
 Look = Callable[[Layout, Tensor], Tensor]
@@ -174,15 +175,19 @@ def train(
     args: argparse.Namespace, frozen: Frozen, trained: nn.Module, predict: Predict, look: Look, name: str
 ) -> None:
     """Train `trained` (already fused and on its device) for `args.seconds`, through the frozen UNet that `predict`
-    calls; its average goes to `args.out` as `name`-*.safetensors after each stage."""
+    calls; its average goes to `args.out` as `name`-*.safetensors each minute and after each stage."""
     device, first = frozen.alphas.device, rank() == 0
     masters = Masters(trained)
     average = Average(masters.state(), args.average)
     optimizer = adamw(masters.weights, args.lr, (0.9, 0.99), 0.01)
+    resume = Resume(args.out / "resume.pt", recipe_of(args), masters.state, masters.load, optimizer, average)
+    done = resume.enter(0.0, 1.0, args.fresh, device)
     rate = optimizer.param_groups[0]["lr"]
     log = Log(args.out / f"log-{rank()}.jsonl", every=50, loud=first)
     log.note(
-        recipe={k: str(v) for k, v in vars(args).items()}, parameters=sum(w.numel() for w in masters.weights)
+        recipe={k: str(v) for k, v in vars(args).items()},
+        parameters=sum(w.numel() for w in masters.weights),
+        resumed_at=round(done, 4),
     )
     empty = ids_of(frozen.tokenizer, [""]).to(device).long()
 
@@ -201,44 +206,48 @@ def train(
             context = frozen.text(input_ids=ids).last_hidden_state
         return latents.float().contiguous(memory_format=torch.channels_last), context, steering
 
-    done = 0.0
-    for number, stage in enumerate(args.stages.split(",")):
-        names, share = stage.split(":")
+    def save(done: float) -> None:
+        if first:
+            save_shards(average.shadow, args.out, name)
+            resume.save(done)
+
+    for stage in stages_after(args.stages, done):
         streams = []
-        for k, shape in enumerate(names.split("+")):
-            width, height = (int(side) for side in shape.split("x"))
+        for k, (width, height) in enumerate(stage.shapes):
             size = max(1, int(args.batch * min(256 * 256 / (width * height), 2)) // 8 * 8)
             sampler = SceneSampler(frozen.sprites, plain=args.plain, people=args.people)
-            seed = args.seed * 100 + 10 * number + k + 100_003 * rank()
-            workers = max(1, args.workers // len(names.split("+"))) if args.workers else 0
+            seed = args.seed * 100 + 10 * stage.number + k + int(1000 * stage.begin) + 100_003 * rank()
+            workers = max(1, args.workers // len(stage.shapes)) if args.workers else 0
             batches = feed(sampler, min(CHUNK, args.count), width / height, seed, workers, args.tokenizer)
             cache = SteeredCache(frozen, batches, height, width, args.count, look)
             rate.fill_(0.0)  # capture must not move the weights
             streams.append((cache, GraphedStep(step, batch_of(cache, size), log), size))
-            log.note(shape=shape, filled=args.count, steering=list(cache.steering.shape[1:]))
-        began, span, at, spent = time.perf_counter(), args.seconds * float(share), 0, 0.0
+            log.note(shape=f"{width}x{height}", filled=args.count, steering=list(cache.steering.shape[1:]))
+        began, span, at, spent = time.perf_counter(), args.seconds * (stage.end - stage.begin), 0, 0.0
+        saved_at = 0.0
         log.last, log.pictures = began, 0
         while spent < span:
             if at % 8 == 0:
                 if device.type == "cuda":
                     torch.cuda.synchronize()  # the clock must not run ahead of the device
                 spent = agreed(time.perf_counter() - began, device)
-                progress = (done + spent) / args.seconds
+                progress = min(stage.end, stage.begin + spent / args.seconds)
                 rate.fill_(args.lr * schedule(int(progress * 100_000), 100_000, 1500, args.hold))
             cache, captured, size = streams[at % len(streams)]
             (loss,) = captured(*batch_of(cache, size))
             average.update(masters.state())
             if at % 200 == 0 and not torch.isfinite(loss):
                 raise RuntimeError(
-                    f"the loss is not finite at step {at} of stage {stage}; the last stage's weights are kept"
+                    f"the loss is not finite at step {at} of stage {stage.number}; the weights last saved are kept"
                 )
             log.step(at, size, loss=loss)
             at += 1
+            if at % 8 == 0 and spent > saved_at + args.save_every:
+                saved_at = spent
+                save(progress)
             if at % args.refresh < len(streams):
                 cache.renew()
-        done += span
-        if first:
-            save_shards(average.shadow, args.out, name)  # after each stage: a later one may fail
+        save(stage.end)
     if first:
         masters.load(average.shadow)
         log.note(**held_out(args, frozen, predict, look))

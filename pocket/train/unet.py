@@ -1,10 +1,10 @@
 """Train the UNet in stages, on latents that are encoded once and kept on the device.
 
-    python -m pocket.train.unet --sprites build/sprites.npz --tokenizer build/tokenizer --vae build/vae \\
-        --clip build/clip --out build/unet --seconds 540 --stages 128x128:0.45,256x256:0.40,320x192:0.15
+    python -m pocket.train.unet --config pocket/train/configs/unet.yaml --seconds 1400
 
-Started by `torchrun --nproc-per-node N`, N devices share the work. v-prediction on the zero-terminal-SNR schedule of nets.SCHEDULER; captions dropped one time in ten. The learning rate
-follows a clock that spans all runs: `--from 0 --to 0.6` now and `--from 0.6 --to 1` later make one schedule.
+Started by `torchrun --nproc-per-node N`, N devices share the work. v-prediction on the zero-terminal-SNR schedule of
+nets.SCHEDULER; captions dropped one time in ten. The learning rate follows a clock that spans all runs: `--from 0 --to
+0.6` now and `--from 0.6 --to 1` later make one schedule.
 """
 
 from __future__ import annotations
@@ -44,14 +44,13 @@ from pocket.train.common import (
 )
 from pocket.train.fused import fuse
 from pocket.train.nets import SCHEDULER, TEXT_LENGTH, build_text, build_unet, build_vae, load_text
+from pocket.train.recipe import Resume, parse, recipe_of, stages_after
 
 FLOPS = {(128, 128): 9.66e9, (256, 256): 35.5e9, (320, 192): 33.4e9, (192, 320): 33.4e9}
 """Forward and backward of one picture, from a flop counter (multiply and add count two)."""
 DROP = 0.1
 """Share of captions replaced by the empty one, for guidance."""
 CHUNK = 1024
-SAVE_EVERY = 60
-"""Seconds of training that a kill may cost."""
 MANY_SKIPPED = 50
 """Gradients that were not finite in one stage: by then it is no accident."""
 
@@ -186,7 +185,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--layers", type=int, default=2)
     parser.add_argument("--seed", type=int, default=3)
     parser.add_argument("--workers", type=int, default=14)
-    return parser.parse_args()
+    return parse(parser)
 
 
 def main() -> None:
@@ -196,7 +195,6 @@ def main() -> None:
     first = rank() == 0
     seed_all(args.seed)  # the same weights in every process, then each its own pictures and noise
     unet = build_unet(tuple(int(width) for width in args.widths.split(",")), args.layers)
-    seed_all(args.seed + int(1000 * args.start) + 100_003 * rank())
     torch.backends.cudnn.benchmark = True
     torch.backends.cuda.enable_flash_sdp(args.attention == "flash")
     torch.backends.cuda.enable_mem_efficient_sdp(args.attention != "math")
@@ -218,15 +216,14 @@ def main() -> None:
     masters = Masters(unet)
     average = Average(masters.state(), args.average)
     optimizer = adamw(masters.weights, args.lr, (0.9, 0.99), 0.01)
-    state = args.out / "resume.pt"  # our own file on our own disk; nothing from outside is unpickled
-    resumed = state.exists() and args.start > 0
-    if resumed:
-        saved = torch.load(state, map_location=device, weights_only=True)
-        masters.load(saved["unet"])
-        average.shadow, average.steps = saved["average"], saved["steps"]
-        optimizer.load_state_dict(saved["optimizer"])
+    path = args.out / "resume.pt"
+    if args.start and not args.init and not path.exists():
+        raise SystemExit(f"{path} is not there: nothing to go on from; --from 0 or --init FOLDER")
+    resume = Resume(path, recipe_of(args), masters.state, masters.load, optimizer, average)
+    at = resume.enter(args.start, args.end, args.fresh, device)
+    seed_all(args.seed + int(1000 * at) + 100_003 * rank())
     log = Log(args.out / f"log-{rank()}.jsonl", every=50, loud=first)
-    log.note(recipe={k: str(v) for k, v in vars(args).items()}, resumed=resumed)
+    log.note(recipe={k: str(v) for k, v in vars(args).items()}, resumed_at=round(at, 4))
     empty = ids_of(tokenizer, [""]).to(device).long()
     rate = optimizer.param_groups[0]["lr"]
 
@@ -240,13 +237,13 @@ def main() -> None:
             context = text(input_ids=ids).last_hidden_state
         return latents.float().contiguous(memory_format=torch.channels_last), context
 
-    def stream_of(width: int, height: int, seed: int) -> Stream:
+    def stream_of(width: int, height: int, shapes: tuple[tuple[int, int], ...], seed: int) -> Stream:
         batch = max(8, int(args.batch * min(256 * 256 / (width * height), 2)) // 8 * 8)
         began = time.perf_counter()
         close_ups = (width, height) == (128, 128) and len(shapes) > 1
         sampler = SceneSampler(sprites, plain=args.plain, people=args.people, close_ups=close_ups)
         workers = args.workers if len(shapes) == 1 else max(1, args.workers // 2)
-        batches = feed(sampler, CHUNK, width / height, seed, workers, args.tokenizer)
+        batches = feed(sampler, min(CHUNK, args.count), width / height, seed, workers, args.tokenizer)
         cache = Cache(vae, painter, batches, height, width, args.count)
         log.note(
             shape=f"{width}x{height}",
@@ -258,36 +255,25 @@ def main() -> None:
         log.note(captured=round(time.perf_counter() - began, 1))
         return Stream(cache, captured, batch, (width, height))
 
-    def save() -> None:
-        if not first:
-            return
-        save_shards(average.shadow, args.out, "unet")
-        kept = {
-            "unet": masters.state(),
-            "average": average.shadow,
-            "steps": average.steps,
-            "optimizer": optimizer.state_dict(),
-        }
-        draft = state.with_suffix(".tmp")
-        torch.save(kept, draft)
-        draft.replace(state)
+    def save(at: float) -> None:
+        if first:
+            save_shards(average.shadow, args.out, "unet")
+            resume.save(at)
 
-    done = 0.0
-    for number, stage in enumerate(args.stages.split(",")):
-        names, share = stage.split(":")
-        shapes = [tuple(int(v) for v in name.split("x")) for name in names.split("+")]
-        seed = args.seed * 100 + 10 * number + int(1000 * args.start) + 100_003 * rank()
-        streams = [stream_of(width, height, seed + k) for k, (width, height) in enumerate(shapes)]
+    whole = args.end - args.start
+    for stage in stages_after(args.stages, (at - args.start) / whole):
+        seed = args.seed * 100 + 10 * stage.number + int(1000 * at) + 100_003 * rank()
+        streams = [stream_of(*shape, stage.shapes, seed + k) for k, shape in enumerate(stage.shapes)]
         log.flops = sum(FLOPS.get(stream.shape, 0.0) for stream in streams) / len(streams)
         log.last, log.pictures = time.perf_counter(), 0
         skipped, saved_at = torch.zeros((), device=device), 0.0
-        began, span, step, spent = time.perf_counter(), args.seconds * float(share), 0, 0.0
+        began, span, step, spent = time.perf_counter(), args.seconds * (stage.end - stage.begin), 0, 0.0
         while spent < span:
             if step % 8 == 0:
                 if device.type == "cuda":
                     torch.cuda.synchronize()  # the clock must not run ahead of the device
                 spent = agreed(time.perf_counter() - began, device)
-                at = args.start + (args.end - args.start) * (done + spent) / args.seconds
+                at = args.start + whole * min(stage.end, stage.begin + spent / args.seconds)
                 rate.fill_(args.lr * schedule(int(at * 100_000), 100_000, 1500, args.hold))
             stream = streams[step % len(streams)]
             loss, norm = stream.step(*batch_of(stream.cache, stream.batch))
@@ -295,18 +281,18 @@ def main() -> None:
             average.update(masters.state())
             if step % 200 == 0 and skipped > MANY_SKIPPED:
                 raise RuntimeError(
-                    f"{int(skipped)} gradients were not finite by step {step} of stage {stage}; the weights "
+                    f"{int(skipped)} gradients were not finite by step {step} of stage {stage.number}; the weights "
                     "last saved are kept"
                 )
             log.step(step, stream.batch, loss=loss, norm=norm, skipped=skipped)
             step += 1
-            if step % 8 == 0 and spent > saved_at + SAVE_EVERY:
+            if step % 8 == 0 and spent > saved_at + args.save_every:
                 saved_at = spent
-                save()
+                save(at)
             if step % args.refresh < len(streams):
                 stream.cache.renew()
-        done += span
-        save()
+        at = args.start + whole * stage.end
+        save(at)
         del streams, stream
         torch.cuda.empty_cache()
     log.note(

@@ -1,10 +1,10 @@
 """Train the autoencoder.
 
-    python -m pocket.train.vae --sprites build/sprites.npz --out build/vae --seconds 360
+    python -m pocket.train.vae --config pocket/train/configs/vae.yaml --seconds 360
 
-Loss: L1 and squared error on pixels, a small KL term, and on a quarter of the steps (the last third of the run is spent on sharpness alone) scale equivariance (EQ-VAE,
-arXiv:2502.09509): the latents shrunk by half must decode to the picture shrunk by half. It makes the latents smooth,
-so the UNet learns them sooner and a film's camera may warp them.
+Loss: L1 and squared error on pixels, a small KL term, and on a quarter of the steps (the last third of the run is spent
+on sharpness alone) scale equivariance (EQ-VAE, arXiv:2502.09509): the latents shrunk by half must decode to the picture
+shrunk by half. It makes the latents smooth, so the UNet learns them sooner and a film's camera may warp them.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from pocket.train.common import (
 )
 from pocket.train.fused import fuse
 from pocket.train.nets import build_vae
+from pocket.train.recipe import Resume, parse, recipe_of
 
 KL = 2e-4
 FLOPS = 142e9
@@ -80,7 +81,7 @@ def normalise(vae: AutoencoderKL, batches: list[Tensor]) -> None:
     before.bias[channels:] -= 2 * std.log()
 
 
-def main() -> None:
+def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -98,7 +99,11 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--workers", type=int, default=8)
     parser.add_argument("--size", type=int, default=256)
-    args = parser.parse_args()
+    return parse(parser)
+
+
+def main() -> None:
+    args = arguments()
     args.out.mkdir(parents=True, exist_ok=True)
     seed_all(args.seed)
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -107,7 +112,6 @@ def main() -> None:
 
     sprites = load(args.sprites)
     painter = Painter(sprites.pixels, device)
-    scenes = feed(SceneSampler(sprites), args.chunk, 1.0, args.seed, args.workers)
     held_out = feed(SceneSampler(sprites, held_out=True), 128, 1.0, 99, 0)
     test = [painter.draw(next(held_out)[0], args.size, args.size) * 2 - 1 for _ in range(2)]
 
@@ -117,8 +121,14 @@ def main() -> None:
     vae = fuse(vae.to(device))
     average = Average(vae.state_dict(), 0.999)
     optimizer = adamw(list(vae.parameters()), args.lr, (0.9, 0.99), 1e-4)
+    resume = Resume(
+        args.out / "resume.pt", recipe_of(args), vae.state_dict, vae.load_state_dict, optimizer, average
+    )
+    resumed = resume.enter(0.0, 1.0, args.fresh, torch.device(device))
+    scenes = feed(SceneSampler(sprites), args.chunk, 1.0, args.seed + int(1000 * resumed), args.workers)
     log = Log(args.out / "log.jsonl", FLOPS, every=50)
     log.note(
+        resumed_at=round(resumed, 4),
         recipe={k: str(v) for k, v in vars(args).items()},
         device=torch.cuda.get_device_name() if device == "cuda" else "cpu",
     )
@@ -133,17 +143,20 @@ def main() -> None:
         return loss.detach(), squared.detach()
 
     example = torch.cat(test)[: args.batch].contiguous(memory_format=torch.channels_last)
-    optimizer.param_groups[0]["lr"].fill_(0.0)  # capture must not teach noise
+    rate = optimizer.param_groups[0]["lr"]
+    rate.fill_(0.0)  # capture must not teach noise
     steps = [GraphedStep(partial(train, shrink=shrink), [example], log) for shrink in (False, True)]
-    start, step, total = time.perf_counter(), 0, 1_000_000
+    start, step, total = time.perf_counter() - resumed * args.seconds, 0, 1_000_000
+    saved_at = resumed * args.seconds
     while (spent := time.perf_counter() - start) < args.seconds:
+        if spent > saved_at + args.save_every:
+            saved_at = spent
+            resume.save(spent / args.seconds)
         layout, _ = log.next(scenes)
         chunk = painter.draw(layout, args.size, args.size) * 2 - 1
         for pixels in chunk.split(args.batch):
             spent = time.perf_counter() - start
-            optimizer.param_groups[0]["lr"].fill_(
-                args.lr * schedule(int(spent / args.seconds * total), total, total // 50, 0.3)
-            )
+            rate.fill_(args.lr * schedule(int(spent / args.seconds * total), total, total // 50, 0.3))
             shrink = step % 4 == 3 and spent < 0.7 * args.seconds
             loss, squared = steps[shrink](pixels)
             average.update(vae.state_dict())
@@ -160,6 +173,7 @@ def main() -> None:
     normalise(vae, test)
     log.note(steps=step, psnr_held_out=scores, psnr_folded=psnr(vae, torch.cat(test)))
     save_shards(vae.state_dict(), args.out, "vae")
+    resume.save(1.0)
 
 
 if __name__ == "__main__":

@@ -16,45 +16,19 @@ from transformers import CLIPConfig, CLIPModel, CLIPVisionModelWithProjection
 from jogak.adapters.control import control, load_control
 from jogak.adapters.ip import ip, load_ip
 from jogak.models import load, resolve
-from jogak.models.lexicon import lexicon
 from jogak.spec import ModelRef
 from pocket.data.compose import Painter
-from pocket.data.scenes import DECOR
-from pocket.data.sprites import SIZE, Sprites, save
 from pocket.train import controlnet, ip_adapter
 from pocket.train.common import save_shards
 from pocket.train.fused import fuse
 from pocket.train.nets import build_clip, build_text, build_unet, build_vae, parameters, save_pipeline
 from pocket.train.steer import v_loss
-
-WIDTHS, LAYERS = (32, 64, 64), 1
-TOKENIZER = Path("src/jogak/models/weights/pocket/tokenizer")
+from tests.pocket.untrained import LAYERS, TOKENIZER, WIDTHS, write_build
 
 
 @pytest.fixture(scope="module")
 def build(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A build folder as training leaves it: a few drawings, and untrained shards of every part."""
-    folder = tmp_path_factory.mktemp("build")
-    torch.manual_seed(1)
-    decor = {name for row in DECOR.values() for name in row[0]}
-    ids = [c.id for c in lexicon().concepts if c.id in decor] + [c.id for c in lexicon().concepts[:6]]
-    keys = [(concept, "flat") for concept in dict.fromkeys(ids)]
-    y, x = np.mgrid[0:SIZE, 0:SIZE] / SIZE - 0.5
-    disc = (x**2 + y**2 < 0.2).astype(np.uint8)
-    rng = np.random.default_rng(0)
-    pixels = [np.concatenate([disc[None] * rng.integers(40, 255, (3, 1, 1)), disc[None] * 255]) for _ in keys]
-    save(
-        Sprites(np.stack(pixels).astype(np.uint8), {key: i for i, key in enumerate(keys)}),
-        folder / "sprites.npz",
-    )
-    for name in ("unet", "vae", "clip"):
-        (folder / name).mkdir()
-    save_shards(build_unet(WIDTHS, LAYERS).state_dict(), folder / "unet", "unet")
-    save_shards(build_vae().state_dict(), folder / "vae", "vae")
-    clip = build_clip()
-    save_shards(clip.text_model.state_dict(), folder / "clip", "text")
-    save_shards(clip.state_dict(), folder / "clip", "pocket")
-    return folder
+    return write_build(tmp_path_factory.mktemp("build"))
 
 
 @pytest.fixture(scope="module")
