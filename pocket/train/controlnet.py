@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +31,17 @@ from pocket.data.compose import Layout, Painter
 from pocket.train.common import join, load_shards, rank, seed_all
 from pocket.train.fused import fuse
 from pocket.train.recipe import parse
-from pocket.train.steer import Frozen, Look, Predict, add_arguments, load_frozen, load_unet, train
+from pocket.train.steer import (
+    Frozen,
+    Look,
+    Predict,
+    add_arguments,
+    held_out,
+    load_frozen,
+    load_unet,
+    train,
+    v_loss,
+)
 
 EYE = (16, 32, 64, 96)
 """Channels of the layers that look at the map, at 1, 1/2, 1/4 and 1/8 of its size."""
@@ -123,7 +134,11 @@ def main() -> None:
     frozen: Frozen = load_frozen(args, unet, device)
     net = fuse(net.to(device))
     look = looker(args.kind, frozen.painter, frozen.sprites.joints)
-    train(args, frozen, net, predictor(frozen.unet, net), look, "control")
+    predict = predictor(frozen.unet, net)
+    train(
+        args, frozen, net, partial(v_loss, predict, alphas=frozen.alphas), look, "control",
+        partial(held_out, args, frozen, predict, look),
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

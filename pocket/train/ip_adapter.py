@@ -15,6 +15,7 @@ the time. So words still decide where things stand and what is around them.
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +31,7 @@ from pocket.train.common import join, load_shards, rank, seed_all
 from pocket.train.fused import _attend, _FusedBlock, geglu
 from pocket.train.nets import TEXT_WIDTH, build_clip
 from pocket.train.recipe import parse
-from pocket.train.steer import Look, Predict, add_arguments, load_frozen, load_unet, train
+from pocket.train.steer import Look, Predict, add_arguments, held_out, load_frozen, load_unet, train, v_loss
 
 TOKENS = 4
 BLANK = 0.1
@@ -205,7 +206,11 @@ def main() -> None:
     tower = tower.to(device, torch.bfloat16 if device.type == "cuda" else torch.float32)
     adapter = adapter.to(device)
     look = looker(tower, frozen.painter)
-    train(args, frozen, adapter, predictor(frozen.unet, adapter), look, "ip")
+    predict = predictor(frozen.unet, adapter)
+    train(
+        args, frozen, adapter, partial(v_loss, predict, alphas=frozen.alphas), look, "ip",
+        partial(held_out, args, frozen, predict, look),
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -50,7 +50,7 @@ def _words(settings: object) -> list[str]:
     for name, value in settings.items():
         if value is True:
             words.append(f"--{name}")
-        elif value not in (None, False):
+        elif value is not None and value is not False:
             words += [f"--{name}", str(value)]
     return words
 

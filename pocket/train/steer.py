@@ -1,5 +1,6 @@
-"""What the training of a ControlNet and of an IP-Adapter share: the frozen model, a cache with what steers each picture
-beside its latents, the loop over stages, and the loss on held-out scenes with right and with wrong steering."""
+"""What the trainings around a frozen UNet share (ControlNet, IP-Adapter, fast): the frozen model, a cache with what
+steers each picture beside its latents, the loop over stages, and the loss on held-out scenes with right and with wrong
+steering."""
 
 from __future__ import annotations
 
@@ -43,6 +44,8 @@ Look = Callable[[Layout, Tensor], Tensor]
 """(layout, pixels (B, 3, H, W) in 0..1) -> (B, …): what steers these pictures, in the type it is kept in."""
 Predict = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 """(noisy latents, timesteps, text, what steers) -> v."""
+Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""(latents, text, what steers) -> the loss of this batch, a scalar."""
 HELD_OUT = 512
 """Scenes of the last look at the loss."""
 PART = 128
@@ -172,10 +175,16 @@ def v_loss(predict: Predict, latents: Tensor, context: Tensor, steering: Tensor,
 
 
 def train(
-    args: argparse.Namespace, frozen: Frozen, trained: nn.Module, predict: Predict, look: Look, name: str
+    args: argparse.Namespace,
+    frozen: Frozen,
+    trained: nn.Module,
+    loss_of: Loss,
+    look: Look,
+    name: str,
+    measure: Callable[[], dict[str, float]],
 ) -> None:
-    """Train `trained` (already fused and on its device) for `args.seconds`, through the frozen UNet that `predict`
-    calls; its average goes to `args.out` as `name`-*.safetensors each minute and after each stage."""
+    """Train `trained` (already fused and on its device) for `args.seconds`, through the frozen UNet that `loss_of`
+    calls; at the end `measure` looks at its average, and the log has what it says. The average goes to `args.out` as `name`-*.safetensors each minute and after each stage."""
     device, first = frozen.alphas.device, rank() == 0
     masters = Masters(trained)
     average = Average(masters.state(), args.average)
@@ -192,7 +201,7 @@ def train(
     empty = ids_of(frozen.tokenizer, [""]).to(device).long()
 
     def step(latents: Tensor, context: Tensor, steering: Tensor) -> tuple[Tensor]:
-        loss = v_loss(predict, latents, context, steering, frozen.alphas)
+        loss = loss_of(latents, context, steering)
         loss.backward()
         masters.collect()
         optimizer.step()
@@ -250,7 +259,7 @@ def train(
         save(stage.end)
     if first:
         masters.load(average.shadow)
-        log.note(**held_out(args, frozen, predict, look))
+        log.note(**measure())
     leave()
 
 

@@ -16,16 +16,21 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pocket.train import clip, controlnet, ip_adapter, unet, vae
+from pocket.train import clip, controlnet, fast, ip_adapter, unet, vae
 from pocket.train.common import Average, Masters, adamw, load_shards
 from pocket.train.nets import build_clip
 from pocket.train.recipe import Resume, stages_after
 from tests.pocket.untrained import TOKENIZER, write_build
 
 CONFIGS = Path("pocket/train/configs")
-SCRIPTS = {"vae": vae, "clip": clip, "judge": clip, "unet": unet, "ip": ip_adapter} | dict.fromkeys(
-    ("control-lines", "control-depth", "control-pose"), controlnet
-)
+SCRIPTS = {
+    "vae": vae,
+    "clip": clip,
+    "judge": clip,
+    "unet": unet,
+    "ip": ip_adapter,
+    "fast": fast,
+} | dict.fromkeys(("control-lines", "control-depth", "control-pose"), controlnet)
 
 
 def settings(module, monkeypatch: pytest.MonkeyPatch, *words: object):

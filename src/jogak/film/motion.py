@@ -113,7 +113,7 @@ def _frames(seconds: float) -> int:
 # ------------------------------------------------------------------------------------------- steps
 
 
-@step(version="2")
+@step(version="3")
 def draw_keyframe(picture: KeyPicture, take: int, model: ModelRef) -> Image:
     """The picture a shot starts from, 320x192 PNG. Another `take` (from 0) is another drawing of the same."""
     ctx = current()
@@ -178,7 +178,7 @@ def key_pixels(
     """A keyframe, (192, 320, 3) uint8 RGB; `on_step` hears how many of `KEY_STEPS` are done."""
     cond, uncond = _texts(model, picture.prompt, picture.negative)
     noise = _own_noise(noise_cells((picture.seed, take), *_fine(model)), model.factor)
-    sigmas = model.sigmas(KEY_STEPS, "karras")
+    sigmas = model.sigmas(KEY_STEPS)  # evenly spaced: edges come out smoother than on Karras' spacing
     latents = samplers.sample_dpmpp_2m(
         lambda x, sigma: model.denoise(x, sigma, cond, uncond, KEY_GUIDANCE),
         sigmas[0] * noise,

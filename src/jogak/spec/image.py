@@ -80,7 +80,7 @@ class ImageRequest(Spec):
     height: int = Field(default=256, ge=64, le=2048, multiple_of=8, description="pixels, a multiple of 8")
     steps: int = Field(default=20, ge=1, le=150, description="denoising steps")
     guidance: float = Field(default=4.0, ge=0, le=30, description="classifier-free guidance; 1 turns it off")
-    sampler: SamplerName = Field(default="dpmpp_2m_karras", description="how the noise is walked down")
+    sampler: SamplerName = Field(default="dpmpp_2m", description="how the noise is walked down")
     seed: int = Field(default=0, ge=0, le=2**32 - 1, description="same seed, same picture")
     init: str | None = Field(
         default=None, pattern=r"^[0-9a-f]{64}$", description="sha256 of the picture to start from (img2img)"

@@ -80,7 +80,7 @@ class Character(Spec):
     height: int = Field(default=256, ge=64, le=2048, multiple_of=8, description="pixels of a panel")
     steps: int = Field(default=20, ge=1, le=150, description="denoising steps")
     guidance: float = Field(default=4.0, ge=0, le=30, description="classifier-free guidance; 1 turns it off")
-    sampler: SamplerName = Field(default="dpmpp_2m_karras", description="how the noise is walked down")
+    sampler: SamplerName = Field(default="dpmpp_2m", description="how the noise is walked down")
     negative: str = Field(default="", max_length=2000, description="what to keep out of every panel")
     seed: int = Field(default=0, ge=0, le=2**32 - 1, description="same seed, same sheet")
 

@@ -241,7 +241,7 @@ def estimate(store: Store, asked: FilmBrief | FilmPlan, *, remember: bool = Fals
         plan, _ = fit_lines(plan)
         findings = tuple(film_findings(plan, model))
         if stop := next((finding for finding in findings if finding.level == "stop"), None):
-            raise SpecError(stop.en)  # before the weights are read
+            raise SpecError(stop.ko if plan.lang == "ko" else stop.en)  # before the weights are read
         pace = Pace(*remembered_pace(model)) if remember else measure_pace(load(model))
     return Estimate(plan, film_parts(plan, pace), _gigabytes(model), findings)
 

@@ -160,7 +160,7 @@ def subject_of(captions: Sequence[str], trigger: str, class_name: str) -> str:
 # steps
 
 
-@step(version="1")
+@step(version="2")
 def draw_cell(
     adapter: Adapter | None,
     weight: float,
@@ -182,7 +182,7 @@ def draw_cell(
     todo = [(prompt, noise) for prompt in prompts for noise in noises]
     at_once = max(1, PIXELS_AT_ONCE // (size[0] * size[1]))
     pictures: list[Image] = []
-    sigmas = loaded.sigmas(steps, "karras")
+    sigmas = loaded.sigmas(steps)
     total = -(-len(todo) // at_once) * steps
 
     def draw(part: list[tuple[str, Tensor]], before: int) -> None:

@@ -404,7 +404,7 @@ class _Training:
             cond = model.encode_text([prompt])
             shape = (1, model.latent_channels, first.height // model.factor, first.width // model.factor)
             noise = torch.randn(shape, generator=generator_for(request.seed, "preview", number))
-            sigmas = model.sigmas(request.sample_steps, "karras")
+            sigmas = model.sigmas(request.sample_steps)
 
             def denoise(x: Tensor, sigma: float, cond: Tensor = cond) -> Tensor:
                 return model.denoise(x, sigma, cond, uncond, PREVIEW_GUIDANCE)
