@@ -16,7 +16,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pocket.train import clip, controlnet, fast, ip_adapter, unet, vae
+from pocket.train import clip, controlnet, fast, ip_adapter, keypoints, unet, upscale, vae
 from pocket.train.common import Average, Masters, adamw, load_shards
 from pocket.train.nets import build_clip
 from pocket.train.recipe import Resume, stages_after
@@ -29,8 +29,11 @@ SCRIPTS = {
     "judge": clip,
     "unet": unet,
     "ip": ip_adapter,
+    "control": controlnet,
     "fast": fast,
-} | dict.fromkeys(("control-lines", "control-depth", "control-pose"), controlnet)
+    "upscale": upscale,
+    "keypoints": keypoints,
+}
 
 
 def settings(module, monkeypatch: pytest.MonkeyPatch, *words: object):
@@ -141,13 +144,13 @@ def test_a_frozen_text_tower_is_no_part_of_the_optimiser() -> None:
     }  # fmt: skip
 
 
-SECONDS = {"control-lines": 8}
+SECONDS = {"control": 8}
 STEERED = {"widths": "32,64,64", "layers": 1, "count": 8, "refresh": 3}
 TRAINABLE = {
     "vae": {"size": 32, "chunk": 4},
     "clip": {"size": 32, "chunk": 4},
     "unet": {"stages": "32x32:0.5,32x32+64x32:0.5"} | STEERED,
-    "control-lines": {"stages": "32x32:1"} | STEERED,
+    "control": {"stages": "32x32:1"} | STEERED,
 }
 
 
@@ -157,7 +160,7 @@ TRAINABLE = {
         "vae",
         "unet",
         pytest.param("clip", marks=pytest.mark.slow),
-        pytest.param("control-lines", marks=pytest.mark.slow),
+        pytest.param("control", marks=pytest.mark.slow),
     ],
 )
 def test_killed_training_goes_on(name: str, tmp_path: Path) -> None:
@@ -196,5 +199,5 @@ def test_killed_training_goes_on(name: str, tmp_path: Path) -> None:
     lines = [json.loads(line) for log in out.glob("log*.jsonl") for line in log.read_text().splitlines()]
     assert [line["resumed_at"] for line in lines if "resumed_at" in line] == [0, round(reached, 4)]
     assert torch.load(state, weights_only=True)["at"] == 1.0
-    part = {"clip": "pocket", "control-lines": "control"}.get(name, name)
+    part = "pocket" if name == "clip" else name
     assert all(torch.isfinite(value).all() for value in load_shards(out, part).values())

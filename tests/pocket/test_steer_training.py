@@ -89,7 +89,7 @@ def test_the_figures_of_the_sizes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "more"), [("lines", ("--stages", "32x32:0.6,40x24+24x40:0.4")), ("depth", ("--lite",))]
+    ("kind", "more"), [("lines", ("--stages", "32x32:0.6,40x24+24x40:0.4")), ("any", ("--lite",))]
 )
 def test_a_run_writes_a_controlnet_that_loads(
     kind: str,
@@ -120,7 +120,7 @@ def test_maps_are_looked_at_in_one_form(build: Path) -> None:
     joints = np.zeros((len(painter.levels[0]), 18, 3), np.float32)
     joints[:, :14] = (0.5, 0.5, 1)
     pixels = painter.draw(layout, 48, 64)
-    for kind, channels in (("lines", 1), ("depth", 1), ("pose", 3)):
+    for kind, channels in (("lines", 1), ("depth", 1), ("pose", 3), ("any", 3)):
         found = controlnet.looker(kind, painter, joints)(layout, pixels)
         assert (found.shape, found.dtype) == ((3, channels, 48, 64), torch.uint8), kind
         assert found.max() > 100, kind

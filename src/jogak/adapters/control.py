@@ -36,10 +36,6 @@ MAX_MAP_PIXELS = 50_000_000
 _NEAR = 1e-3
 """Timesteps closer than this are the same one: a schedule's sigma comes back from the network as a float32."""
 
-_SHIPPED: Mapping[ControlKind, str] = {
-    "canny": "lines", "scribble": "lines", "lineart": "lines", "hed": "lines", "depth": "depth", "pose": "pose",
-}  # fmt: skip
-"""Which of a family's own ControlNets reads a kind of map."""
 _UNION: Mapping[ControlKind, int] = {
     "pose": 0, "depth": 1, "hed": 2, "scribble": 2, "canny": 3, "lineart": 3,
 }  # fmt: skip
@@ -62,7 +58,7 @@ class ControlNet:
 
 
 def find_control(model: str | None, kind: ControlKind, base: ModelRef) -> Path:
-    """Where the ControlNet lies that `model` names: a folder or file, or None for the base's own of that kind.
+    """Where the ControlNet lies that `model` names: a folder or file, or None for the base's own, one for all kinds.
 
     Raises `SpecError` when there is none.
     """
@@ -73,7 +69,7 @@ def find_control(model: str | None, kind: ControlKind, base: ModelRef) -> Path:
         return path
     if kind == "none":
         raise SpecError("a ready map does not say what it shows; name the ControlNet for it.")
-    folder = CATALOGUE["pocket"].folder.with_name(f"{base.family}-control-{_SHIPPED[kind]}")
+    folder = CATALOGUE["pocket"].folder.with_name(f"{base.family}-control")
     if not (folder / "config.json").is_file():
         raise SpecError(
             f"no ControlNet for {kind} came with {base.name}; name one made for {base.family}, a folder or a "
