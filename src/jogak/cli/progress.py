@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from time import monotonic
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -30,8 +31,9 @@ class Line:
         self._bar.update(self._task, description=text, completed=done, total=total)
 
     def left(self, seconds: float) -> None:
-        """Say how long it still takes, in place of what the line reckons from its own speed."""
-        self._bar.update(self._task, left=seconds)
+        """Say how long it still takes, in place of what the line reckons from its own speed; it is counted down
+        until the next word, for some parts of the work are silent."""
+        self._bar.update(self._task, ends=monotonic() + seconds)
 
     def restart(self, text: str) -> None:
         """Another thing begins, of unknown length; its time left is reckoned anew."""
@@ -48,8 +50,10 @@ def line(text: str, total: float | None = None) -> Iterator[Line]:
 
     class Left(TimeRemainingColumn):
         def render(self, task: Task) -> Text:
-            told = task.fields.get("left")
-            return super().render(task) if told is None else Text(clock(told), style="progress.remaining")
+            ends = task.fields.get("ends")
+            if ends is None:
+                return super().render(task)
+            return Text(clock(max(0.0, ends - monotonic())), style="progress.remaining")
 
     words, percent = (
         TextColumn("{task.description}", markup=False),
