@@ -27,7 +27,7 @@ MODEL = ModelRef(
 )
 REQUEST = ImageRequest(
     prompt='달밤의 여우, "a fox": (night:1.2)\nBREAK stars', negative="red, low: quality",
-    steps=12, guidance=3.5, seed=7, width=320, height=192,
+    steps=12, guidance=3.5, sampler="dpmpp_2m_karras", seed=7, width=320, height=192,
 )  # fmt: skip
 
 

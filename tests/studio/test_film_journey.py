@@ -51,7 +51,7 @@ def environment(home: Path) -> dict[str, str]:
 
 def film(plan: Path, out: Path, home: Path, *more: str) -> None:
     done = subprocess.run(
-        command(plan, out, *more), env=environment(home), capture_output=True, text=True, timeout=300
+        command(plan, out, *more), env=environment(home), capture_output=True, text=True, timeout=550
     )
     assert done.returncode == 0, done.stderr[-2000:]
 
