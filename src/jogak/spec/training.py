@@ -21,7 +21,7 @@ Prompt = Annotated[str, Field(min_length=1, max_length=1000)]
 FAMILY_DEFAULTS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
         "pocket": MappingProxyType(
-            {"resolution": 256, "rank": 16, "alpha": 16.0, "lr": 2e-3, "steps": 400, "batch": 4}
+            {"resolution": 256, "rank": 16, "alpha": 16.0, "lr": 1e-3, "steps": 250, "batch": 4}
         ),
         "sdxl": MappingProxyType({"resolution": 1024, "batch": 1, "gradient_checkpointing": True}),
         "sd2": MappingProxyType({"resolution": 768}),
@@ -70,7 +70,7 @@ class TrainRequest(Spec):
         default=None, gt=0, le=10, description="learning rate of the text encoder; default: half of lr"
     )
 
-    steps: int = Field(default=1500, ge=1, le=1_000_000, description="optimizer steps (pocket: 400)")
+    steps: int = Field(default=1500, ge=1, le=1_000_000, description="optimizer steps (pocket: 250)")
     batch: int = Field(
         default=2, ge=1, le=256, description="pictures in a step, on each device (pocket: 4, sdxl: 1)"
     )
@@ -87,7 +87,7 @@ class TrainRequest(Spec):
     )
     flip: bool = Field(default=False, description="learn mirrored pictures too; not for faces with a parting")
 
-    lr: float = Field(default=1e-4, gt=0, le=10, description="learning rate (pocket: 2e-3, prodigy: 1)")
+    lr: float = Field(default=1e-4, gt=0, le=10, description="learning rate (pocket: 1e-3, prodigy: 1)")
     optimizer: Optimizer = Field(
         default="adamw",
         description="adamw8bit (CUDA only) and prodigy (finds its own rate) need jogak[optimizers]",
