@@ -14,7 +14,7 @@ import PIL.ImageFont
 
 from jogak.film.cards import font_path
 from jogak.models import load, resolve
-from pocket.judge.__main__ import draw
+from pocket.judge.bench import Drawer
 
 PROMPTS = (
     "a fox in a meadow on a sunny day", "밤 숲속의 부엉이", "a whale in the sea at sunset", "눈 내리는 마을의 고양이",
@@ -36,7 +36,8 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--guidance", type=float, default=4.0)
     given = parser.parse_args()
-    pictures = draw(load(resolve(given.model)), list(PROMPTS), 0, given.steps, given.guidance, "dpmpp_2m")
+    draw = Drawer(load(resolve(given.model)), given.steps, given.guidance, "dpmpp_2m")
+    pictures = draw(PROMPTS, seed=0)
     rows = -(-len(PROMPTS) // COLUMNS)
     size = COLUMNS * (SIDE + GAP) + GAP, rows * (SIDE + LINE + GAP) + GAP
     page = PIL.Image.new("RGB", size, (246, 243, 236))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import math
 import os
 import random
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -85,8 +87,20 @@ def feed(
 ) -> Iterator[tuple[Layout, Tensor]]:
     dataset = SceneFeed(sampler, batch, aspect, seed, tokenizer, languages)
     return iter(
-        DataLoader(dataset, batch_size=None, num_workers=workers, prefetch_factor=4 if workers else None)
+        DataLoader(
+            dataset,
+            batch_size=None,
+            num_workers=workers,
+            prefetch_factor=4 if workers else None,
+            worker_init_fn=_end_with_parent,
+        )
     )
+
+
+def _end_with_parent(_: int) -> None:
+    """A killed training must not leave its workers: they would wait for ever to hand on what they drew."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
 class GraphedStep:

@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 import yaml
@@ -154,6 +155,21 @@ TRAINABLE = {
 }
 
 
+def left_behind(config: Path) -> list[psutil.Process]:
+    """Processes that still run with a config, waited for a while."""
+
+    def found() -> list[psutil.Process]:
+        running = psutil.process_iter(["cmdline", "status"])
+        return [
+            p for p in running if str(config) in (p.info["cmdline"] or ()) and p.info["status"] != "zombie"
+        ]
+
+    until = time.monotonic() + 20
+    while found() and time.monotonic() < until:
+        time.sleep(0.1)
+    return found()
+
+
 @pytest.mark.parametrize(
     "name",
     [
@@ -169,7 +185,7 @@ def test_killed_training_goes_on(name: str, tmp_path: Path) -> None:
     config = yaml.safe_load((CONFIGS / f"{name}.yaml").read_text())
     config |= {
         "save-every": 0.1,
-        "workers": 0,
+        "workers": 1,
         "batch": 4,
         "seconds": SECONDS.get(name, 2),
         **TRAINABLE[name],
@@ -191,6 +207,7 @@ def test_killed_training_goes_on(name: str, tmp_path: Path) -> None:
         time.sleep(0.02)
     first.send_signal(signal.SIGKILL)
     assert first.wait() == -signal.SIGKILL, first.stderr and first.stderr.read()
+    assert not left_behind(path), "workers go when their training does"
     reached = torch.load(state, weights_only=True)["at"]
     assert 0 < reached < 1
 
