@@ -38,9 +38,10 @@ app(sys.argv[1:], exit_on_error=False)
             "noise_offset": 0.05,
             "gradient_checkpointing": True,
             "precision": "bf16",
+            "tag_dropout": 0.5,
         },
     ],
-    ids=["plain", "ema-text-flip", "dora-mask-bf16"],
+    ids=["plain", "ema-text-flip", "dora-mask-bf16-tags"],
 )
 def test_going_on_gives_the_very_same_curve(
     changes: dict[str, Any], base: Path, pictures: Path, store: Store, tmp_path: Path

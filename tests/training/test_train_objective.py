@@ -8,7 +8,16 @@ import pytest
 import torch
 from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 
-from jogak.training.objective import draw_noise, generator_for, losses, noised, snr_weight, target
+from jogak.training.objective import (
+    VARIANTS,
+    draw_noise,
+    generator_for,
+    losses,
+    noised,
+    shortened,
+    snr_weight,
+    target,
+)
 
 SIGMAS = torch.tensor([0.03, 0.5, 1.0, 4.0, 14.6, 4472.0])
 
@@ -106,3 +115,20 @@ def test_a_generator_knows_nothing_but_what_it_was_made_of() -> None:
     assert torch.equal(first, torch.rand(3, generator=generator_for(1, "step", 2)))
     for other in ((2, "step", 2), (1, "order", 2), (1, "step", 3)):
         assert not torch.equal(first, torch.rand(3, generator=generator_for(*other)))
+
+
+def test_parts_of_captions_are_left_out_and_the_trigger_never() -> None:
+    caption = "sks_girl, waving with a happy smile, 공원에서, close-up"
+    assert shortened(caption, "sks_girl", 0.0, 1) == (caption,)
+    found = shortened(caption, "sks_girl", 0.5, 1)
+    assert len(found) == VARIANTS
+    assert found == shortened(caption, "sks_girl", 0.5, 1)
+    assert found != shortened(caption, "sks_girl", 0.5, 2)
+    parts = caption.split(", ")
+    for short in found:
+        kept = short.split(", ")
+        assert kept[0] == "sks_girl"
+        assert kept == [part for part in parts if part in kept], "in their order"
+    kept = [len(one.split(", ")) for seed in range(200) for one in shortened(caption, "sks_girl", 0.5, seed)]
+    assert sum(kept) / len(kept) == pytest.approx(1 + 3 * 0.5, abs=0.1)
+    assert all(shortened("a fox", "", 0.9, seed) == ("a fox",) * VARIANTS for seed in range(20))

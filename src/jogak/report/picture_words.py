@@ -296,7 +296,7 @@ SETTINGS: dict[str, str] = {
     "pose": "자세", "expression": "표정", "maps": "맵", "targets": "대상 층", "text_encoder": "텍스트 인코더",
     "text_lr": "텍스트 학습률", "accumulate": "누적", "flip": "좌우 반전", "weight_decay": "가중치 감쇠", "scheduler": "스케줄러",
     "warmup": "워밍업", "clip_norm": "기울기 상한", "precision": "정밀도", "ema": "이동 평균", "min_snr_gamma": "min-SNR γ",
-    "noise_offset": "노이즈 오프셋", "caption_dropout": "캡션 드롭아웃", "prior": "사전 보존", "masked_loss": "마스크 손실",
+    "noise_offset": "노이즈 오프셋", "caption_dropout": "캡션 드롭아웃", "tag_dropout": "태그 드롭아웃", "prior": "사전 보존", "masked_loss": "마스크 손실",
     "validation": "검증 비율", "validate_every": "검증 간격", "save_every": "저장 간격", "bucket_step": "버킷 간격",
     "gradient_checkpointing": "기울기 체크포인트", "sample_prompts": "미리보기 프롬프트", "sample_every": "미리보기 간격",
     "sample_steps": "미리보기 단계", "state_every": "상태 간격", "prior_weight": "사전 보존 가중치", "unmasked_weight": "마스크 밖 가중치",

@@ -94,6 +94,10 @@ REASONS: dict[str, dict[Lang, str]] = {
         "en": "pictures without words teach what guidance points away from",
         "ko": "글 없는 그림이 가이던스가 멀어질 방향을 가르칩니다",
     },
+    "tag_dropout": {
+        "en": "with parts of captions left out, the trigger word alone learns to stand for the pictures",
+        "ko": "캡션의 일부를 빼면 트리거 단어만으로도 그림을 부르게 됩니다",
+    },
     "prior": {
         "en": "other pictures of the class, so that not all of it turns into this one",
         "ko": "같은 종류의 다른 그림입니다. 종류 전체가 이것으로 변하지 않게 합니다",

@@ -21,7 +21,15 @@ Prompt = Annotated[str, Field(min_length=1, max_length=1000)]
 FAMILY_DEFAULTS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
         "pocket": MappingProxyType(
-            {"resolution": 256, "rank": 16, "alpha": 16.0, "lr": 1e-3, "steps": 250, "batch": 4}
+            {
+                "resolution": 256,
+                "rank": 16,
+                "alpha": 16.0,
+                "lr": 1e-3,
+                "steps": 250,
+                "batch": 4,
+                "tag_dropout": 0.5,
+            }
         ),
         "sdxl": MappingProxyType({"resolution": 1024, "batch": 1, "gradient_checkpointing": True}),
         "sd2": MappingProxyType({"resolution": 768}),
@@ -119,6 +127,12 @@ class TrainRequest(Spec):
     )
     caption_dropout: float = Field(
         default=0.05, ge=0, le=1, description="share of pictures shown without words, for guidance"
+    )
+    tag_dropout: float = Field(
+        default=0.0,
+        ge=0,
+        le=0.9,
+        description="share of a caption's parts left out; the trigger word stays (pocket: 0.5)",
     )
     prior: str | None = Field(
         default=None,

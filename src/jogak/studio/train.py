@@ -31,7 +31,7 @@ from jogak.training.checkpoint import STATE, read_log, write_text
 from jogak.training.dataset import read_dataset
 from jogak.training.loop import LOSSES, Material, Outcome, check_optimizer, explicit_precision
 from jogak.training.loop import train as run_loop
-from jogak.training.objective import generator_for
+from jogak.training.objective import generator_for, shortened
 from jogak.training.predict import Cost, predict
 
 RECORD = "train.json"
@@ -221,7 +221,14 @@ def prepare(plan: Plan) -> Material:
         for at, image in enumerate(priors, len(plan.data.images) + 1)
     )
     everyone = [*examples.values(), *prior]
-    texts = sorted({"", *(one.caption for one in everyone)})
+    said = {
+        words
+        for image in plan.seen
+        for words in shortened(
+            examples[image.file].caption, request.trigger or "", request.tag_dropout, request.seed
+        )
+    }
+    texts = sorted({"", *said, *(one.caption for one in everyone)})
     captions = {} if request.text_encoder else _captions(texts, parts.text)
     seen = plan.seen
     digest = hashlib.sha256(

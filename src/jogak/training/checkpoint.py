@@ -220,6 +220,7 @@ def metadata(
         "ss_resolution": f"({size}, {size})",
         "ss_mixed_precision": {"fp32": "no"}.get(request.precision, request.precision),
         "ss_caption_dropout_rate": str(request.caption_dropout),
+        "ss_caption_tag_dropout_rate": str(request.tag_dropout),
         "ss_prior_loss_weight": str(request.prior_weight),
         "modelspec.sai_model_spec": "1.0.0",
         "modelspec.architecture": architecture,

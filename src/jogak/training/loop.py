@@ -35,7 +35,15 @@ from jogak.training.checkpoint import (
     settings_digest,
 )
 from jogak.training.lora import for_file, inject
-from jogak.training.objective import draw_noise, generator_for, losses, noised, snr_weight, target
+from jogak.training.objective import (
+    draw_noise,
+    generator_for,
+    losses,
+    noised,
+    shortened,
+    snr_weight,
+    target,
+)
 from jogak.training.order import Entry, Order, Slot
 
 LOSSES = "losses.jsonl"
@@ -138,6 +146,10 @@ class _Training:
         self._encoder = accelerator.prepare(self._base.text_encoder) if request.text_encoder else None
         self._order = Order(self._entries(), request.batch, request.seed)
         self._examples = (*material.seen, *material.prior)
+        self._said = {
+            one.caption: shortened(one.caption, request.trigger or "", request.tag_dropout, request.seed)
+            for one in material.seen
+        }
         self._done = self._restore()
 
     # building
@@ -288,13 +300,21 @@ class _Training:
         times = torch.randint(len(self._levels), (len(slots),), generator=generator)
         noise = draw_noise(clean.shape, request.noise_offset, generator)
         dropped = (torch.rand(len(slots), generator=generator) < request.caption_dropout).tolist()
-        captions = ["" if drop else one.caption for one, drop in zip(examples, dropped, strict=True)]
+        captions = [
+            "" if drop else self._words(one.caption, generator)
+            for one, drop in zip(examples, dropped, strict=True)
+        ]
         weights = torch.tensor([slot.weight for slot in slots])
         return (
             self._errors(examples, clean, noise, times, captions, slots, self._unet, train=True)
             .mul(weights.to(self._accelerator.device))
             .mean()
         )
+
+    def _words(self, caption: str, generator: torch.Generator) -> str:
+        """The caption, or one of its shortened ones."""
+        said = self._said.get(caption, (caption,))
+        return said[int(torch.randint(len(said), (), generator=generator))] if len(said) > 1 else said[0]
 
     def _errors(
         self,

@@ -15,6 +15,28 @@ def generator_for(*what: object) -> torch.Generator:
     return torch.Generator("cpu").manual_seed(int.from_bytes(digest[:8], "little") >> 1)
 
 
+VARIANTS = 8
+"""Shortened captions of one caption: the text encoder reads them all beforehand."""
+
+
+def shortened(caption: str, trigger: str, rate: float, seed: int) -> tuple[str, ...]:
+    """What a picture's caption is given as: itself, or `VARIANTS` times with each part between commas left out with
+    probability `rate` (kohya's `caption_tag_dropout_rate`), so that the trigger word alone learns to stand for the
+    picture. The part with the trigger word stays; without one, at least the first part does."""
+    if rate == 0:
+        return (caption,)
+    parts = [part.strip() for part in caption.split(",")]
+    generator = generator_for(seed, "tags", caption)
+    found = []
+    for _ in range(VARIANTS):
+        left = (torch.rand(len(parts), generator=generator) >= rate).tolist()
+        kept = [
+            part for part, stays in zip(parts, left, strict=True) if stays or (trigger and trigger in part)
+        ]
+        found.append(", ".join(kept or parts[:1]))
+    return tuple(found)
+
+
 def draw_noise(shape: torch.Size, offset: float, generator: torch.Generator) -> Tensor:
     """(B, C, h, w) unit noise, each channel shifted by `offset` × a normal number of its own."""
     noise = torch.randn(shape, generator=generator)
