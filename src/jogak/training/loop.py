@@ -313,8 +313,10 @@ class _Training:
 
     def _words(self, caption: str, generator: torch.Generator) -> str:
         """The caption, or one of its shortened ones."""
-        said = self._said.get(caption, (caption,))
-        return said[int(torch.randint(len(said), (), generator=generator))] if len(said) > 1 else said[0]
+        said = self._said.get(caption, ())
+        if len(said) < 2:
+            return caption
+        return said[int(torch.randint(len(said), (), generator=generator))]
 
     def _errors(
         self,
