@@ -10,18 +10,16 @@ upscaler shows it shapes that it never saw.
 from __future__ import annotations
 
 import hashlib
-import io
 import random
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from pocket.data.compose import Layout, Painter
 from pocket.data.scenes import DECOR
-from pocket.data.sprites import Sprites, load, load_sources, save
+from pocket.data.sprites import Sprites, draw, load, load_sources, save
 
 SIDE = 576
 """Pixels of a drawing's side: the tallest subject of a picture 768 pixels high has 720."""
@@ -61,27 +59,6 @@ def choose(
     rest = [row for row in known if row[0] not in decor]
     random.Random(seed).shuffle(rest)
     return (first + rest)[:count]
-
-
-def draw(svg: str, side: int = SIDE) -> np.ndarray:
-    """One SVG as (4, side, side) uint8 premultiplied RGBA, placed as `sprites.draw` places it."""
-    import resvg_py
-
-    whole = side * 4 // 3
-    picture = Image.open(io.BytesIO(resvg_py.svg_to_bytes(svg_string=svg, width=whole, height=whole)))
-    picture = picture.convert("RGBA")
-    box = picture.getchannel("A").point(lambda a: 255 if a > 8 else 0).getbbox()
-    if box is None:
-        raise ValueError("an empty drawing")
-    part = picture.crop(box)
-    scale = (side - 2) / max(part.size)
-    size = max(1, round(part.width * scale)), max(1, round(part.height * scale))
-    part = part.resize(size, Image.Resampling.LANCZOS)
-    canvas = Image.new("RGBA", (side, side))
-    canvas.paste(part, ((side - part.width) // 2, side - 1 - part.height))
-    rgba = np.asarray(canvas, dtype=np.float32)
-    rgba = np.concatenate([rgba[..., :3] * (rgba[..., 3:] / 255), rgba[..., 3:]], axis=-1)
-    return (rgba + 0.5).astype(np.uint8).transpose(2, 0, 1)
 
 
 def drawings(

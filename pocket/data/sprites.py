@@ -34,22 +34,23 @@ class Sprites:
     joints: np.ndarray | None = None
 
 
-def draw(svg: str) -> np.ndarray:
-    """One SVG as (4, SIZE, SIZE) uint8 premultiplied RGBA, cropped to what is drawn and fitted, bottom-aligned."""
+def draw(svg: str, side: int = SIZE) -> np.ndarray:
+    """One SVG as (4, side, side) uint8 premultiplied RGBA, cropped to what is drawn and fitted, bottom-aligned."""
     import resvg_py
 
-    big = Image.open(io.BytesIO(resvg_py.svg_to_bytes(svg_string=svg, width=SIZE + 64, height=SIZE + 64)))
+    whole = side * 4 // 3
+    big = Image.open(io.BytesIO(resvg_py.svg_to_bytes(svg_string=svg, width=whole, height=whole)))
     big = big.convert("RGBA")
     box = big.getchannel("A").point(lambda a: 255 if a > 8 else 0).getbbox()
     if box is None:
         raise ValueError("an empty drawing")
     part = big.crop(box)
-    scale = (SIZE - 2) / max(part.size)
+    scale = (side - 2) / max(part.size)
     part = part.resize(
         (max(1, round(part.width * scale)), max(1, round(part.height * scale))), Image.Resampling.LANCZOS
     )
-    canvas = Image.new("RGBA", (SIZE, SIZE))
-    canvas.paste(part, ((SIZE - part.width) // 2, SIZE - 1 - part.height))
+    canvas = Image.new("RGBA", (side, side))
+    canvas.paste(part, ((side - part.width) // 2, side - 1 - part.height))
     rgba = np.asarray(canvas, dtype=np.float32)
     rgba = np.concatenate([rgba[..., :3] * (rgba[..., 3:] / 255), rgba[..., 3:]], axis=-1)
     return (rgba + 0.5).astype(np.uint8).transpose(2, 0, 1)

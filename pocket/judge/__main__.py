@@ -18,7 +18,6 @@ from pocket.data.compose import Painter
 from pocket.data.sprites import load as load_sprites
 from pocket.judge.base import autoencoder_rows, prototype_rows, scene_rows, scene_test, word_rows
 from pocket.judge.bench import FAMILY, V1, WEIGHTS, Bench, drawing_model
-from pocket.judge.bench import paint as paint
 from pocket.judge.members import MEMBERS, scorecard
 from pocket.judge.rows import say
 

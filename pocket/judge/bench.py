@@ -20,6 +20,8 @@ from jogak.models import load, samplers
 from jogak.models.captions import Lang, Scene, Subject, caption
 from jogak.models.diffusion import DiffusionModel
 from jogak.spec import ImageRequest, ModelRef
+from jogak.store import Store
+from jogak.studio.picture import Sources, draw_pictures
 from pocket.data.compose import Layout, Painter
 from pocket.data.scenes import SceneSampler
 from pocket.data.sprites import Sprites
@@ -179,18 +181,14 @@ class Mender:
     def __call__(
         self, pictures: Pictures, holes: Sequence[Box], prompts: Sequence[str], seed: int
     ) -> Pictures:
-        from jogak.store import Store
-
         with tempfile.TemporaryDirectory() as folder:
             store = Store(Path(folder) / "store")
             rows = zip(pictures, holes, prompts, strict=True)
             return np.stack([self._one(store, Path(folder), *row, seed + i) for i, row in enumerate(rows)])
 
     def _one(
-        self, store: object, folder: Path, picture: NDArray[np.uint8], hole: Box, prompt: str, seed: int
+        self, store: Store, folder: Path, picture: NDArray[np.uint8], hole: Box, prompt: str, seed: int
     ) -> NDArray[np.uint8]:
-        from jogak.studio.picture import Sources, draw_pictures
-
         Image.fromarray(picture).save(folder / "before.png")
         mask = np.zeros(picture.shape[:2], np.uint8)
         left, top, right, bottom = pixels_of(hole, picture.shape[1], picture.shape[0])
@@ -201,7 +199,7 @@ class Mender:
             | {"steps": self.steps, "guidance": self.guidance, "sampler": self.sampler, "seed": seed}
         )
         sources = Sources(init=folder / "before.png", mask=folder / "mask.png")
-        drawn = draw_pictures(store, request, self.ref, sources=sources)[0]  # pyright: ignore[reportArgumentType]
+        drawn = draw_pictures(store, request, self.ref, sources=sources)[0]
         return np.asarray(Image.open(drawn.path).convert("RGB"))
 
 

@@ -19,7 +19,6 @@ import argparse
 import dataclasses
 import itertools
 import json
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -46,7 +45,7 @@ from pocket.train.common import (
     seed_all,
 )
 from pocket.train.nets import parameters
-from pocket.train.recipe import Resume, parse, recipe_of
+from pocket.train.recipe import Clock, Resume, parse, recipe_of
 from pocket.train.upscale import load_vae
 
 JOINTS = 18
@@ -308,15 +307,10 @@ def main() -> None:
     rate = optimizer.param_groups[0]["lr"]
     rate.fill_(0.0)  # capture must not teach noise
     captured = GraphedStep(train, next(batches()), log)
-    start, step, total = time.perf_counter() - resumed * args.seconds, 0, 1_000_000
-    saved_at = resumed * args.seconds
-    while (spent := time.perf_counter() - start) < args.seconds:
-        if spent > saved_at + args.save_every:
-            saved_at = spent
-            resume.save(spent / args.seconds)
+    clock, step, total = Clock(resume, resumed, args.seconds, args.save_every), 0, 1_000_000
+    for _ in clock.rounds():
         for pixels, wanted in batches():
-            spent = time.perf_counter() - start
-            rate.fill_(args.lr * schedule(int(spent / args.seconds * total), total, total // 50, 0.3))
+            rate.fill_(args.lr * schedule(int(clock.at() * total), total, total // 50, 0.3))
             (loss,) = captured(pixels, wanted)
             average.update(net.state_dict())
             log.step(step, args.batch, loss=loss)

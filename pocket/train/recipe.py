@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -133,6 +134,27 @@ class Resume:
         draft = self.path.with_suffix(".tmp")
         torch.save(kept, draft)
         draft.replace(self.path)
+
+
+class Clock:
+    """The time of a run of one process: what was spent before a kill counts, and the state is saved on the way."""
+
+    def __init__(self, resume: Resume, at: float, seconds: float, save_every: float) -> None:
+        self._resume, self._seconds, self._every = resume, seconds, save_every
+        self._began = time.perf_counter() - at * seconds
+
+    def at(self) -> float:
+        """Where on the schedule the run is: 0 at its start, 1 and more at its end."""
+        return (time.perf_counter() - self._began) / self._seconds
+
+    def rounds(self) -> Iterator[None]:
+        """Until the time is over; what is done in between is not cut short."""
+        saved = self.at()
+        while (at := self.at()) < 1:
+            if (at - saved) * self._seconds > self._every:
+                saved = at
+                self._resume.save(at)
+            yield
 
 
 def recipe_of(args: argparse.Namespace) -> dict[str, str]:

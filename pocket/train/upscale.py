@@ -45,7 +45,7 @@ from pocket.train.common import (
     seed_all,
 )
 from pocket.train.nets import build_vae, parameters
-from pocket.train.recipe import Resume, parse, recipe_of
+from pocket.train.recipe import Clock, Resume, parse, recipe_of
 
 PLAIN = 0.1
 """Share of scenes on a plain ground: a film has few."""
@@ -271,13 +271,9 @@ def main() -> None:
     rate.fill_(0.0)  # capture must not teach noise
     captured = GraphedStep(train, pool.crops(args.batch, args.size, net.reach), log)
     log.last, log.pictures = time.perf_counter(), 0
-    start, step, total = time.perf_counter() - resumed * args.seconds, 0, 1_000_000
-    saved_at = resumed * args.seconds
-    while (spent := time.perf_counter() - start) < args.seconds:
-        if spent > saved_at + args.save_every:
-            saved_at = spent
-            resume.save(spent / args.seconds)
-        rate.fill_(args.lr * schedule(int(spent / args.seconds * total), total, total // 50, 0.3))
+    clock, step, total = Clock(resume, resumed, args.seconds, args.save_every), 0, 1_000_000
+    for _ in clock.rounds():
+        rate.fill_(args.lr * schedule(int(clock.at() * total), total, total // 50, 0.3))
         loss, squared = captured(*pool.crops(args.batch, args.size, net.reach))
         average.update(net.state_dict())
         log.step(step, args.batch, loss=loss, mse=squared)

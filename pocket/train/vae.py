@@ -10,7 +10,6 @@ shrunk by half. It makes the latents smooth, so the UNet learns them sooner and 
 from __future__ import annotations
 
 import argparse
-import time
 from functools import partial
 from pathlib import Path
 
@@ -35,7 +34,7 @@ from pocket.train.common import (
 )
 from pocket.train.fused import fuse
 from pocket.train.nets import build_vae
-from pocket.train.recipe import Resume, parse, recipe_of
+from pocket.train.recipe import Clock, Resume, parse, recipe_of
 
 KL = 2e-4
 FLOPS = 142e9
@@ -146,18 +145,13 @@ def main() -> None:
     rate = optimizer.param_groups[0]["lr"]
     rate.fill_(0.0)  # capture must not teach noise
     steps = [GraphedStep(partial(train, shrink=shrink), [example], log) for shrink in (False, True)]
-    start, step, total = time.perf_counter() - resumed * args.seconds, 0, 1_000_000
-    saved_at = resumed * args.seconds
-    while (spent := time.perf_counter() - start) < args.seconds:
-        if spent > saved_at + args.save_every:
-            saved_at = spent
-            resume.save(spent / args.seconds)
+    clock, step, total = Clock(resume, resumed, args.seconds, args.save_every), 0, 1_000_000
+    for _ in clock.rounds():
         layout, _ = log.next(scenes)
         chunk = painter.draw(layout, args.size, args.size) * 2 - 1
         for pixels in chunk.split(args.batch):
-            spent = time.perf_counter() - start
-            rate.fill_(args.lr * schedule(int(spent / args.seconds * total), total, total // 50, 0.3))
-            shrink = step % 4 == 3 and spent < 0.7 * args.seconds
+            rate.fill_(args.lr * schedule(int(clock.at() * total), total, total // 50, 0.3))
+            shrink = step % 4 == 3 and clock.at() < 0.7
             loss, squared = steps[shrink](pixels)
             average.update(vae.state_dict())
             log.step(step, args.batch, loss=loss, mse=squared)

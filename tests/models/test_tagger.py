@@ -86,7 +86,7 @@ def test_what_the_tagger_says_of_held_out_scenes_is_right() -> None:
     from pocket.data.compose import Painter
     from pocket.data.scenes import SceneSampler
     from pocket.data.sprites import load
-    from pocket.judge.__main__ import paint
+    from pocket.judge.bench import paint
 
     sprites = load(SPRITES)
     sampler, rng = SceneSampler(sprites, held_out=True, plain=0.3), random.Random(99)

@@ -19,9 +19,9 @@ from pocket.data.compose import Painter
 from pocket.data.scenes import DECOR, SceneSampler, held_out
 from pocket.data.sprites import SIZE, Sprites
 from pocket.judge import base, cases, readers
-from pocket.judge.__main__ import paint, read_arguments
+from pocket.judge.__main__ import read_arguments
 from pocket.judge.attributes import first_words, storybook
-from pocket.judge.bench import FAMILY, Bench, Box, Pictures, paint_layout, plain_scene
+from pocket.judge.bench import FAMILY, Bench, Box, Pictures, paint, paint_layout, plain_scene
 from pocket.judge.inpaint import kept_outside, seam_score
 from pocket.judge.members import MEMBERS, Member, scorecard
 from pocket.judge.rows import Row, Unmeasured, behind_score

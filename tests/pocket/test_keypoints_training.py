@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import signal
-import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +15,7 @@ from pocket.data.compose import empty_layout
 from pocket.data.sprites import Sprites, load
 from pocket.train import keypoints
 from pocket.train.common import load_shards
-from tests.pocket.untrained import write_build
+from tests.pocket.untrained import killed, write_build
 
 
 @pytest.fixture(scope="module")
@@ -92,14 +89,7 @@ def test_killed_training_goes_on_and_ends_with_its_score(
     path, out = tmp_path / "small.yaml", tmp_path / "out"
     path.write_text(yaml.safe_dump(config))
     command = [sys.executable, "-m", "pocket.train.keypoints", "--config", str(path)]
-    first = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    waited = time.monotonic() + 120
-    while not (out / "resume.pt").exists() and first.poll() is None and time.monotonic() < waited:
-        time.sleep(0.02)
-    first.send_signal(signal.SIGKILL)
-    assert first.wait() == -signal.SIGKILL, first.stderr and first.stderr.read()
-    reached = torch.load(out / "resume.pt", weights_only=True)["at"]
-    assert 0 < reached < 1
+    reached = killed(command, out / "resume.pt")
 
     monkeypatch.setattr(sys, "argv", command[2:])
     keypoints.main()

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import signal
-import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +17,7 @@ from pocket.data.scenes import SceneSampler
 from pocket.data.sprites import load
 from pocket.train import upscale
 from pocket.train.common import feed
-from tests.pocket.untrained import write_build
+from tests.pocket.untrained import killed, write_build
 
 SVG = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 10 20"><rect x="2" y="5" width="6" height="10" fill="#f00"/></svg>'
 
@@ -121,14 +118,7 @@ def test_killed_training_goes_on_and_what_it_writes_enlarges(
     path, out = tmp_path / "small.yaml", tmp_path / "out"
     path.write_text(yaml.safe_dump(config))
     command = [sys.executable, "-m", "pocket.train.upscale", "--config", str(path)]
-    first = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    waited = time.monotonic() + 120
-    while not (out / "resume.pt").exists() and first.poll() is None and time.monotonic() < waited:
-        time.sleep(0.02)
-    first.send_signal(signal.SIGKILL)
-    assert first.wait() == -signal.SIGKILL, first.stderr and first.stderr.read()
-    reached = torch.load(out / "resume.pt", weights_only=True)["at"]
-    assert 0 < reached < 1
+    reached = killed(command, out / "resume.pt")
 
     monkeypatch.setattr(sys, "argv", command[2:])
     upscale.main()

@@ -1,7 +1,10 @@
-"""A build folder for tests of training: what `pocket/train/v1.sh` finds when a part is trained."""
+"""For tests of training: a build folder as `pocket/train/v1.sh` finds it, and a training that is killed."""
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import time
 from pathlib import Path
 
 import numpy as np
@@ -40,3 +43,16 @@ def write_build(folder: Path) -> Path:
     save_shards(clip.text_model.state_dict(), folder / "clip", "text")
     save_shards(clip.state_dict(), folder / "clip", "pocket")
     return folder
+
+
+def killed(command: list[str], state: Path) -> float:
+    """Starts a training, kills it once it has saved `state`, and says where on its schedule that was, in 0..1."""
+    run = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    waited = time.monotonic() + 120
+    while not state.exists() and run.poll() is None and time.monotonic() < waited:
+        time.sleep(0.02)
+    run.send_signal(signal.SIGKILL)
+    assert run.wait() == -signal.SIGKILL, run.stderr and run.stderr.read()
+    reached = torch.load(state, weights_only=True)["at"]
+    assert 0 < reached < 1
+    return reached

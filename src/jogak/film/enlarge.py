@@ -48,20 +48,6 @@ def enlarge(frame: np.ndarray, width: int = FILM_WIDTH, height: int = FILM_HEIGH
     return cv2.remap(frame, map_x, map_y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
 
 
-def enlarge_drawn(frame: np.ndarray, width: int = FILM_WIDTH, height: int = FILM_HEIGHT) -> np.ndarray:
-    """As `enlarge`, by pocket's upscaler where its weights are and the film is four times as large as the drawing.
-
-    On frames out of the autoencoder it is worth 0.2 dB over `enlarge` and takes six times as long (the card beside its
-    weights), so that the film is cut with `enlarge`.
-    """
-    from jogak.models.upscale import FACTOR, load_upscaler  # torch takes a second to import
-
-    if frame.shape[:2] != (height / FACTOR, width / FACTOR):
-        return enlarge(frame, width, height)
-    upscaler = load_upscaler()
-    return enlarge(frame, width, height) if upscaler is None else upscaler(frame)
-
-
 def _bend(frame: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Displacement away from edge centres, in drawn pixels, on a grid twice as fine as the drawing."""
     grey = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)

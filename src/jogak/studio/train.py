@@ -222,13 +222,12 @@ def prepare(plan: Plan) -> Material:
     )
     everyone = [*examples.values(), *prior]
     said = {
-        words
-        for image in plan.seen
-        for words in shortened(
-            examples[image.file].caption, request.trigger or "", request.tag_dropout, request.seed
-        )
+        caption: shortened(caption, request.trigger or "", request.tag_dropout, request.seed)
+        for caption in (examples[image.file].caption for image in plan.seen)
     }
-    texts = sorted({"", *said, *(one.caption for one in everyone)})
+    texts = sorted(
+        {"", *(one.caption for one in everyone), *(text for short in said.values() for text in short)}
+    )
     captions = {} if request.text_encoder else _captions(texts, parts.text)
     seen = plan.seen
     digest = hashlib.sha256(
@@ -241,6 +240,7 @@ def prepare(plan: Plan) -> Material:
         prior=prior,
         repeats=tuple(image.repeats for image in seen),
         captions=captions,
+        said=said,
         digest=digest,
     )
 

@@ -40,7 +40,6 @@ from jogak.training.objective import (
     generator_for,
     losses,
     noised,
-    shortened,
     snr_weight,
     target,
 )
@@ -67,6 +66,8 @@ class Material:
     """times each of `seen` counts in an epoch"""
     captions: Mapping[str, Tensor]
     """(N, D) states of every caption and of the empty one; none when the text encoder trains"""
+    said: Mapping[str, tuple[str, ...]]
+    """captions of `seen` -> what the network is told in their place, one of these each time"""
     digest: str
     """of all of this: another digest is another training"""
 
@@ -146,10 +147,6 @@ class _Training:
         self._encoder = accelerator.prepare(self._base.text_encoder) if request.text_encoder else None
         self._order = Order(self._entries(), request.batch, request.seed)
         self._examples = (*material.seen, *material.prior)
-        self._said = {
-            one.caption: shortened(one.caption, request.trigger or "", request.tag_dropout, request.seed)
-            for one in material.seen
-        }
         self._done = self._restore()
 
     # building
@@ -313,7 +310,7 @@ class _Training:
 
     def _words(self, caption: str, generator: torch.Generator) -> str:
         """The caption, or one of its shortened ones."""
-        said = self._said.get(caption, ())
+        said = self._material.said.get(caption, ())
         if len(said) < 2:
             return caption
         return said[int(torch.randint(len(said), (), generator=generator))]
