@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import random
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -20,6 +19,7 @@ import numpy as np
 from pocket.data.compose import Layout, Painter
 from pocket.data.scenes import DECOR
 from pocket.data.sprites import Sprites, draw, load, load_sources, save
+from pocket.data.workers import in_parallel
 
 SIDE = 576
 """Pixels of a drawing's side: the tallest subject of a picture 768 pixels high has 720."""
@@ -67,11 +67,8 @@ def drawings(
     """A sample of the drawings that `pocket.data.fetch` brought to `sources`; 0.2 s each, shared by `workers`."""
     rows = choose(load_sources(sources), count, seed, held_out)
     make = partial(draw, side=side)
-    if workers:
-        with ProcessPoolExecutor(workers) as pool:
-            pixels = list(pool.map(make, [row[2] for row in rows], chunksize=8))
-    else:
-        pixels = [make(row[2]) for row in rows]
+    svgs = [row[2] for row in rows]
+    pixels = in_parallel(make, svgs, workers, chunksize=8) if workers else [make(svg) for svg in svgs]
     return Sprites(np.stack(pixels), {row[:2]: i for i, row in enumerate(rows)})
 
 

@@ -9,12 +9,13 @@ import gzip
 import io
 import json
 import sys
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
+
+from pocket.data.workers import in_parallel
 
 SIZE = 192
 
@@ -64,8 +65,7 @@ def load_sources(path: Path) -> list[tuple[str, str, str]]:
 
 def make_sprites(sources: Path, workers: int | None = None) -> Sprites:
     rows = load_sources(sources)
-    with ProcessPoolExecutor(workers) as pool:
-        pixels = np.stack(list(pool.map(draw, [row[2] for row in rows], chunksize=16)))
+    pixels = np.stack(in_parallel(draw, [row[2] for row in rows], workers, chunksize=16))
     return Sprites(pixels, {(concept, look): i for i, (concept, look, _) in enumerate(rows)})
 
 

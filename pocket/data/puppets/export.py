@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import random
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ from pocket.data.puppets.identity import Puppet, random_puppet
 from pocket.data.puppets.poses import CHILD, GROWN, NAMED, Build, Pose, Skeleton, random_pose
 from pocket.data.puppets.shapes import turned
 from pocket.data.puppets.words import COLOURS, POSES, Look, Rgb
+from pocket.data.workers import in_parallel
 
 PAPER: Rgb = (240, 236, 226)
 SIDE = 256
@@ -288,8 +288,8 @@ def puppet_sprite(seed: int) -> tuple[np.ndarray, np.ndarray, str, str, str]:
 
 def make_sprites(path: Path, count: int, seed: int, workers: int | None = None) -> None:
     """An `.npz` of `count` puppets: `pixels`, `joints`, `en`, `ko`, `look`, row by row."""
-    with ProcessPoolExecutor(workers) as pool:
-        rows = list(pool.map(puppet_sprite, range(seed * 10**6, seed * 10**6 + count), chunksize=64))
+    seeds = range(seed * 10**6, seed * 10**6 + count)
+    rows = in_parallel(puppet_sprite, seeds, workers, chunksize=64)
     pixels, joints, en, ko, look = zip(*rows, strict=True)
     draft = path.with_name(path.name + ".tmp.npz")
     words = {"en": np.array(en), "ko": np.array(ko), "look": np.array(look)}
