@@ -315,6 +315,14 @@ def test_a_name_is_a_path_a_stem_or_an_output_name(folders: tuple[Path, Path]) -
     assert find_lora(str(here / "puppet.safetensors"), ()) == here / "puppet.safetensors"
 
 
+def test_a_folder_as_diffusers_writes_it_is_found_by_its_name(tmp_path: Path) -> None:
+    folder = tmp_path / "pocket-fast"
+    folder.mkdir()
+    write(folder / "pytorch_lora_weights.safetensors", {"lora_up.weight": UP, "lora_down.weight": DOWN})
+    assert find_lora("pocket-fast", [folder]) == find_lora("pocket-fast", [tmp_path]) == folder
+    assert read_lora(folder).rank == 2
+
+
 def test_an_unknown_name_lists_near_ones(folders: tuple[Path, Path], tmp_path: Path) -> None:
     with pytest.raises(SpecError, match=r"Near names: .*watercolour"):
         find_lora("Watercolor", folders)

@@ -60,4 +60,5 @@ def test_a_prompt_without_tags_is_left_alone(prompt: str) -> None:
 
 def test_folders(home: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
-    assert lora_folders() == (home / "loras", tmp_path)
+    assert lora_folders()[:2] == (home / "loras", tmp_path)
+    assert lora_folders()[2].name == "pocket-fast"

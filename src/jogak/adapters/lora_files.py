@@ -263,6 +263,8 @@ def read_lora(path: Path) -> LoraWeights:
 
 
 _ADAPTER = "adapter_model.safetensors"
+_DIFFUSERS = "pytorch_lora_weights.safetensors"
+"""What PEFT and diffusers call the file in a LoRA's folder: the folder has the LoRA's name."""
 _FOLDERS: Mapping[str, Target] = {"unet": "unet", "text_encoder": "text", "text_encoder_2": "text2"}
 
 
@@ -273,15 +275,15 @@ def _files(path: Path) -> list[tuple[Path, Target | None]]:
         return [(path, None)]
     if (path / _ADAPTER).is_file():
         return [(path / _ADAPTER, _FOLDERS.get(path.name))]
-    if (path / "pytorch_lora_weights.safetensors").is_file():
-        return [(path / "pytorch_lora_weights.safetensors", None)]
+    if (path / _DIFFUSERS).is_file():
+        return [(path / _DIFFUSERS, None)]
     found = [
         (path / name / _ADAPTER, target)
         for name, target in _FOLDERS.items()
         if (path / name / _ADAPTER).is_file()
     ]
     if not found:
-        raise SpecError(f"{path} is a folder without {_ADAPTER}; give a LoRA's .safetensors file.")
+        raise SpecError(f"{path} is a folder without {_ADAPTER} or {_DIFFUSERS}; give a LoRA's .safetensors file.")
     return found
 
 
@@ -675,7 +677,7 @@ def _listed(folder: Path) -> list[Path]:
     found: list[Path] = []
     for pattern in ("*.safetensors", "*/*.safetensors"):
         for path in folder.glob(pattern):
-            found.append(path.parent if path.name == _ADAPTER else path)
+            found.append(path.parent if path.name in (_ADAPTER, _DIFFUSERS) else path)
             if len(found) >= MAX_LISTED:
                 break
     return sorted(set(found))

@@ -6,6 +6,7 @@ import math
 import re
 from pathlib import Path
 
+from jogak.models.catalogue import CATALOGUE
 from jogak.spec import SpecError
 from jogak.spec.image import MAX_ADAPTERS, LoraUse
 from jogak.store.files import home
@@ -16,8 +17,8 @@ _BLOCK = re.compile(r"(down|up)\.\d{1,2}|mid|other")
 
 
 def lora_folders() -> tuple[Path, ...]:
-    """Where a LoRA is looked for by name: `loras/` in the store's folder, then the current directory."""
-    return home() / "loras", Path.cwd()
+    """Where a LoRA is looked for by name: `loras/` in the store's folder, the current directory, pocket's own."""
+    return home() / "loras", Path.cwd(), CATALOGUE["pocket"].folder.with_name("pocket-fast")
 
 
 def split_loras(prompt: str) -> tuple[str, tuple[LoraUse, ...]]:
