@@ -52,6 +52,9 @@ class Layout:
     sprite: np.ndarray  # (B, LAYERS) row of the sprite array
     box: np.ndarray  # (B, LAYERS, 5): centre x, bottom y, height, flip (+-1), angle in radians
     tint: np.ndarray  # (B, LAYERS, 4): r, g, b, strength
+    ink: (
+        np.ndarray
+    )  # (B, LAYERS) bool, whether it is a line drawing: the tint colours its paper, not its lines
     shadow: np.ndarray  # (B, LAYERS) 0..1, how dark the shadow at the feet is
     subject: np.ndarray  # (B,) number of the main concept, -1 when there is none; not drawn
 
@@ -78,6 +81,7 @@ def empty_layout(batch: int) -> Layout:
         sprite=np.full((batch, LAYERS), -1),
         box=np.zeros((batch, LAYERS, 5), dtype=np.float32),
         tint=np.zeros((batch, LAYERS, 4), dtype=np.float32),
+        ink=np.zeros((batch, LAYERS), dtype=np.bool_),
         shadow=np.zeros((batch, LAYERS), dtype=np.float32),
         subject=np.full(batch, -1),
     )
@@ -99,6 +103,7 @@ class _Placed:
         self.place, self.time, self.weather = to(layout.place), to(layout.time), to(layout.weather)
         self.plain, self.numbers, self.sprite = to(layout.plain), to(layout.numbers), to(layout.sprite)
         self.box, self.tint, self.shadow = to(layout.box), to(layout.tint), to(layout.shadow)
+        self.ink = to(layout.ink)
 
 
 def _groups(keys: list[np.ndarray], device: torch.device) -> list[torch.Tensor]:
@@ -157,8 +162,9 @@ class Painter:
         rgba = self.levels[level][placed.sprite[rows, slot]].float() / 255
         rgb, alpha = rgba[:, :3], rgba[:, 3:]
         grey = rgb.mean(1, keepdim=True)
-        # a coloured thing keeps its shading: dark stays dark, white takes the colour
-        coloured = tint[:, :3, None, None] * (0.35 * alpha + 0.85 * grey)
+        # a coloured thing keeps its shading: dark stays dark, white takes the colour; ink stays as dark as it is
+        ink = placed.ink[rows, slot][:, None, None, None]
+        coloured = tint[:, :3, None, None] * torch.where(ink, grey, 0.35 * alpha + 0.85 * grey)
         rgb = torch.lerp(rgb, torch.minimum(coloured, alpha), tint[:, 3:, None, None])
         rgba = torch.cat([rgb * light[rows][:, :, None, None], alpha], 1)
         layer = F.grid_sample(

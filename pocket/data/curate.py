@@ -4,9 +4,10 @@
     python -m pocket.data.curate --sources DIR --check    # check only; fails when the file would change
     python -m pocket.data.curate --sources DIR --sheet FILE.png [--rows 80] [--seed 0]   # pictures to look at
 
-DIR holds the unpacked npm packages `@iconify-json/noto`, `fluent-emoji`, `fluent-emoji-flat` and `twemoji`
-(any folder names that contain those), each with `icons.json` and `chars.json`, and `emojibase-data` for the
-list of emoji. The words, kinds and habitats in the file are written by hand: this script never changes them.
+DIR holds the unpacked npm packages `@iconify-json/noto`, `fluent-emoji`, `fluent-emoji-flat`, `twemoji` and
+`fluent-emoji-high-contrast` (any folder names that contain those), each with `icons.json` and `chars.json`, and
+`emojibase-data` for the list of emoji. The words, kinds and habitats in the file are written by hand: this
+script never changes them.
 """
 
 from __future__ import annotations
@@ -26,9 +27,17 @@ from typing import Any
 
 from jogak.models.lexicon import LEXICON_FILE, Article, Habitat, Kind
 
-ICON_SETS = {"noto": "noto", "fluent": "fluent-emoji", "flat": "fluent-emoji-flat", "twemoji": "twemoji"}
+ICON_SETS = {
+    "noto": "noto",
+    "fluent": "fluent-emoji",
+    "flat": "fluent-emoji-flat",
+    "twemoji": "twemoji",
+    "high_contrast": "fluent-emoji-high-contrast",
+}
 CONCEPTS = range(640, 721)
-MIN_LOOKS = 3
+MIN_LOOKS = 4
+"""One of the five may be missing: any two things then share a look that the shipped base was taught, and the
+film planner, which takes the first that all share, never comes to the last."""
 MAX_MORE = 4
 HANGUL = re.compile(r"[가-힣]+( [가-힣]+)*")
 LATIN = re.compile(r"[A-Za-zñé][A-Za-z0-9ñé' .-]*")
@@ -68,7 +77,7 @@ class IconSet:
 
 
 def read_icon_sets(sources: Path) -> dict[str, IconSet]:
-    """The four sets by lexicon key. Raises `SystemExit` with a sentence when one is not in the folder."""
+    """The sets by lexicon key. Raises `SystemExit` with a sentence when one is not in the folder."""
     found: dict[str, IconSet] = {}
     for key, package in ICON_SETS.items():
         pattern = re.compile(rf"(^|[-_/]){package}(-\d[\d.]*)?(/|$)")
@@ -182,7 +191,7 @@ def write(path: Path, text: str) -> None:
 
 
 def draw_sheet(rows: list[dict[str, Any]], sets: dict[str, IconSet], path: Path, cell: int = 56) -> None:
-    """A PNG of each row's drawings side by side (noto, fluent, flat, twemoji) under its id."""
+    """A PNG of each row's drawings side by side, in the order of `ICON_SETS`, under its id."""
     import resvg_py
     from PIL import Image, ImageDraw
 

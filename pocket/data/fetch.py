@@ -23,6 +23,7 @@ PACKAGES = {  # npm package -> version; licences in pocket/LICENSES.md
     "@iconify-json/fluent-emoji-flat": "1.2.6",
     "@iconify-json/twemoji": "1.2.5",
     "@iconify-json/noto": "1.2.9",
+    "@iconify-json/fluent-emoji-high-contrast": "1.2.6",
 }
 
 

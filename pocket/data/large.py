@@ -11,15 +11,13 @@ from __future__ import annotations
 
 import hashlib
 import random
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from pocket.data.compose import Layout, Painter
 from pocket.data.scenes import DECOR
-from pocket.data.sprites import Sprites, draw, load, load_sources, save
-from pocket.data.workers import in_parallel
+from pocket.data.sprites import Sprites, draw_rows, load, load_sources, save
 
 SIDE = 576
 """Pixels of a drawing's side: the tallest subject of a picture 768 pixels high has 720."""
@@ -66,10 +64,7 @@ def drawings(
 ) -> Sprites:
     """A sample of the drawings that `pocket.data.fetch` brought to `sources`; 0.2 s each, shared by `workers`."""
     rows = choose(load_sources(sources), count, seed, held_out)
-    make = partial(draw, side=side)
-    svgs = [row[2] for row in rows]
-    pixels = in_parallel(make, svgs, workers, chunksize=8) if workers else [make(svg) for svg in svgs]
-    return Sprites(np.stack(pixels), {row[:2]: i for i, row in enumerate(rows)})
+    return Sprites(draw_rows(rows, workers, side), {row[:2]: i for i, row in enumerate(rows)})
 
 
 def kept_drawings(path: Path, sources: Path, count: int, seed: int, workers: int) -> Sprites:

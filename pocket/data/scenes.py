@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from jogak.models.captions import Scene, Subject
+from jogak.models.captions import USUAL, Lang, Scene, Subject, Telling, caption
 from jogak.models.lexicon import Concept, lexicon
 from pocket.data.compose import LAYERS, PLACES, TIMES, WEATHERS, Layout, empty_layout
-from pocket.data.sprites import Sprites
+from pocket.data.sprites import OUTLINED, Sprites
 
 GROUND_LINE = {  # where feet may stand, top and bottom of the band
     "meadow": (0.76, 0.94), "forest": (0.80, 0.95), "beach": (0.78, 0.95), "sea": (0.62, 0.90),
@@ -46,6 +46,8 @@ ACTORS = 1.6
 """How much more often a thing that can carry a story is drawn."""
 CLOSE_UP = (0.66, 0.94)
 """Heights in a close-up: at 128 pixels a side about as many pixels as `HEIGHTS[None]` are at 256."""
+PAIR = (0.46, 0.66)
+"""Heights of two things that `pairs` asks for, before they are made to fit beside each other."""
 CENTRES = {"left": 0.24, "middle": 0.5, "right": 0.76}
 
 
@@ -65,19 +67,29 @@ class SceneSampler:
         plain: float = 0.3,
         people: float = 0.2,
         close_ups: bool = False,
+        pairs: float = 0.0,
+        painted: float = 1.0,
+        telling: Telling = USUAL,
     ) -> None:
         """`plain` is the share of scenes on a plain ground; `people`, where there are puppets, of those with one.
 
         `close_ups` draws nothing but one thing that fills a plain ground: the cheapest way to learn what things look
         like. At half the side of other pictures it has as many pixels as there.
+
+        `pairs` is the share of scenes that are made of two different things of a good size, side by side; of the
+        others a quarter has two by chance, some of them far away. `painted`: how many times as often as usual a thing
+        has a named colour. `telling`: how often a caption of `caption` tells the look and the position.
         """
         words = lexicon()
         looks: dict[str, list[str]] = {}
         for concept, look in sprites.index:
             looks.setdefault(concept, []).append(look)
+        drawn = [look for known in looks.values() for look in known]
+        if pairs and max(map(drawn.count, set(drawn)), default=0) < 2:
+            raise ValueError("pairs need drawings of two things in one look")
         self.sprites, self.held_out, self.plain = sprites, held_out, plain
         self.people = people if sprites.puppets else 0.0
-        self.close_ups = close_ups
+        self.close_ups, self.pairs, self.painted, self.telling = close_ups, pairs, painted, telling
         self.concepts: list[Concept] = [c for c in words.concepts if c.id in looks]
         self.number = {c.id: i for i, c in enumerate(self.concepts)}
         self.by_id = {c.id: c for c in self.concepts}
@@ -92,6 +104,10 @@ class SceneSampler:
             combination = held_out(scene.subjects[0].concept, scene.place, scene.time)
             if combination == self.held_out:
                 return scene
+
+    def caption(self, scene: Scene, lang: Lang, rng: random.Random) -> str:
+        """A caption by chance, as a training reads it."""
+        return caption(scene, lang, rng, self.telling)
 
     def _close_up(self, rng: random.Random) -> Scene:
         if rng.random() < self.people:
@@ -109,6 +125,8 @@ class SceneSampler:
             return self._close_up(rng)
         plain = rng.random() < self.plain
         place = None if plain else rng.choice(PLACES)
+        if self.pairs and rng.random() < self.pairs:
+            return self._pair(rng, place)
         if rng.random() < self.people:
             return self._with_puppet(rng, place)
         many = rng.random()
@@ -140,6 +158,23 @@ class SceneSampler:
             ),
             look=look,
             framing=framing,
+            **self._surroundings(rng, place),
+        )
+
+    def _pair(self, rng: random.Random, place: str | None) -> Scene:
+        """Two different things in one look, left and right."""
+        first, second = self._concept(rng, place), self._concept(rng, place)
+        while second.id == first.id or not set(self.looks[first.id]) & set(self.looks[second.id]):
+            first, second = self._concept(rng, place), self._concept(rng, place)
+        look = rng.choice(sorted(set(self.looks[first.id]) & set(self.looks[second.id])))
+        positions = rng.choice((("left", "right"), ("right", "left")))
+        return Scene(
+            subjects=tuple(
+                Subject(concept=c.id, position=p, colour=self._colour(rng, c))
+                for c, p in zip((first, second), positions, strict=True)
+            ),
+            look=look,
+            framing=None,
             **self._surroundings(rng, place),
         )
 
@@ -194,7 +229,8 @@ class SceneSampler:
             "instrument",
             "building",
         }
-        return rng.choice(sorted(self.colours)) if rng.random() < (0.15 if paintable else 0.03) else None
+        share = self.painted * (0.15 if paintable else 0.03)
+        return rng.choice(sorted(self.colours)) if rng.random() < share else None
 
     def layout(self, scenes: list[Scene], rng: random.Random, aspect: float) -> Layout:
         """`aspect` is width / height; one layout row a scene, with `subject` the number of the main concept."""
@@ -222,6 +258,7 @@ class SceneSampler:
         out.sprite[row, slot] = sprite
         out.box[row, slot] = box
         out.shadow[row, slot] = shadow
+        out.ink[row, slot] = look == OUTLINED
         return slot + 1
 
     def _decorate(self, out: Layout, row: int, scene: Scene, rng: random.Random, aspect: float) -> int:
@@ -238,7 +275,7 @@ class SceneSampler:
     def _stand(
         self, out: Layout, row: int, slot: int, scene: Scene, rng: random.Random, aspect: float
     ) -> None:
-        low, high = CLOSE_UP if self.close_ups else HEIGHTS[scene.framing]
+        low, high = self._heights(scene)
         crowd = sum(subject.count for subject in scene.subjects)
         narrow = min(1.0, aspect)  # in an upright picture the width is what limits
         size = (
@@ -262,6 +299,12 @@ class SceneSampler:
                 slot = self._put(out, row, slot, subject.concept, scene.look, box, shadow)
                 if slot > before and subject.colour:
                     out.tint[row, before] = (*self.colours[subject.colour], 0.9)
+
+    def _heights(self, scene: Scene) -> tuple[float, float]:
+        if self.close_ups:
+            return CLOSE_UP
+        pair = len(scene.subjects) == 2 and all(s.count == 1 and not s.phrase for s in scene.subjects)
+        return PAIR if self.pairs and pair and scene.framing is None else HEIGHTS[scene.framing]
 
     def _footing(
         self, concept: Concept | None, place: str | None, size: float, rng: random.Random

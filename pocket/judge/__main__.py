@@ -17,7 +17,7 @@ from jogak.models import resolve, samplers
 from pocket.data.compose import Painter
 from pocket.data.sprites import load as load_sprites
 from pocket.judge.base import autoencoder_rows, prototype_rows, scene_rows, scene_test, word_rows
-from pocket.judge.bench import FAMILY, V1, WEIGHTS, Bench, drawing_model
+from pocket.judge.bench import FAMILY, V1, WEIGHTS, Bench, drawing_model, readable
 from pocket.judge.members import MEMBERS, scorecard
 from pocket.judge.rows import say
 
@@ -56,7 +56,8 @@ def main() -> None:
     if (WEIGHTS / "unet").is_dir():
         draw, mend = drawing_model(resolve("pocket"), args.steps, args.guidance, args.sampler)
     bench = Bench(
-        sprites=sprites,
+        sprites=readable(sprites),
+        every_look=sprites,
         painter=Painter(sprites.pixels),
         judge=Judge(FOLDER),
         draw=draw,

@@ -11,9 +11,17 @@ from numpy.typing import NDArray
 from jogak.judge.stats import mean_score, share_score
 from jogak.models.captions import Scene, Subject
 from jogak.models.lexicon import lexicon
-from pocket.data.scenes import COLOURS
+from pocket.data.scenes import COLOURS, SceneSampler
 from pocket.judge import cases, readers
-from pocket.judge.bench import Bench, Pictures, languages, paint_layout, plain_scene, prompts_of
+from pocket.judge.bench import (
+    Bench,
+    Pictures,
+    languages,
+    paint,
+    paint_layout,
+    plain_scene,
+    prompts_of,
+)
 from pocket.judge.rows import Row, Unmeasured
 
 Rows = Iterator[Row | Unmeasured]
@@ -132,15 +140,19 @@ def _drawings(bench: Bench, scene: Scene) -> Pictures:
 
 
 def look_rows(bench: Bench) -> Rows:
-    """The look of one thing: `readers.look_of`.
+    """The look of one thing: `readers.look_of`. A look takes part where there are drawings of it.
 
     `clip_art` is asked for by that word, and once more as "storybook": the lexicon has both words for one look.
     """
-    looks = [look.id for look in lexicon().looks if any(look.id == k for _, k in bench.sprites.index)]
-    first = cases.looks(bench.sprites, bench.count, 501, looks)
+    sprites = bench.every_look or bench.sprites
+    sampler = SceneSampler(sprites, held_out=True)
+    words = [look.id for look in lexicon().looks]
+    looks = [look for look in words if any(look == k for _, k in sprites.index)]
+    first = cases.looks(sprites, bench.count, 501, looks)
     book = [i for i, scene in enumerate(first) if scene.look == "clip_art"]
     asked = [*first, *(first[i] for i in book)]
-    drawings = bench.paint([plain_scene(s.subjects[0].concept, k) for s in asked for k in looks], 502)
+    alone = [plain_scene(s.subjects[0].concept, k) for s in asked for k in looks]
+    drawings = paint(bench.painter, sampler, alone, 502)
     wanted = np.array([looks.index(s.look or "") for s in asked])
 
     def hits(pictures: Pictures) -> NDArray[np.bool_]:
@@ -148,8 +160,14 @@ def look_rows(bench: Bench) -> Rows:
         found = readers.look_of(bench.judge, pictures, part, asked[: len(pictures)], looks)
         return found == wanted[: len(pictures)]
 
-    yield Row(share_score("ceiling_look", hits(bench.paint(first, 503))))
-    yield Unmeasured("look_outlined", "no word of the lexicon and no drawing of that look")
+    names = np.array([*(s.look for s in first), *("storybook" for _ in book)])
+    real = hits(paint(bench.painter, sampler, first, 503))
+    yield Row(share_score("ceiling_look", real))
+    for name in dict.fromkeys(names[: len(first)].tolist()):
+        yield Row(share_score(f"ceiling_look_{name}", real[names[: len(first)] == name]))
+    for name in words:
+        if name not in looks:
+            yield Unmeasured(f"look_{name}", "no drawing of that look: fetch them and draw the sprites anew")
     if bench.draw is None:
         return
     prompts = prompts_of(first)
@@ -158,7 +176,6 @@ def look_rows(bench: Bench) -> Rows:
         drawn.append(bench.draw([storybook(prompts[i]) for i in book], 4500))
     found = hits(np.concatenate(drawn))
     yield Row(share_score("look", found), 0.85)
-    names = np.array([*(s.look for s in first), *("storybook" for _ in book)])
     for name in dict.fromkeys(names.tolist()):
         yield Row(share_score(f"look_{name}", found[names == name]))
 

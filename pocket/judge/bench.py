@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Protocol
@@ -24,7 +24,7 @@ from jogak.store import Store
 from jogak.studio.picture import Sources, draw_pictures
 from pocket.data.compose import Layout, Painter
 from pocket.data.scenes import SceneSampler
-from pocket.data.sprites import Sprites
+from pocket.data.sprites import OUTLINED, Sprites
 
 Pictures = NDArray[np.uint8]
 """(N, H, W, 3) RGB."""
@@ -32,6 +32,10 @@ Box = tuple[float, float, float, float]
 """Left, top, right, bottom in shares of a picture's width and height."""
 SIZE = 256
 WEIGHTS = FOLDER.parent / "pocket"
+UNREAD = frozenset({OUTLINED})
+"""Looks that the judging CLIP never saw. With their drawings among the cases it sees both of two things in 75 % of the
+generator's own pictures instead of 91 %, and its ceilings fall below the bars: only the row of looks has them, until
+the judge is trained on them too."""
 
 
 class Draw(Protocol):
@@ -76,6 +80,8 @@ class Bench:
     """Cases for each attribute."""
     bars: Bars = V1
     sheet: Path | None = None
+    every_look: Sprites | None = None
+    """The drawings with those of looks that the judge does not read; None where `sprites` are all."""
 
     @cached_property
     def sampler(self) -> SceneSampler:
@@ -107,6 +113,11 @@ class Bench:
 
     def paint(self, scenes: Sequence[Scene], seed: int) -> Pictures:
         return paint(self.painter, self.sampler, list(scenes), seed)
+
+
+def readable(sprites: Sprites) -> Sprites:
+    """The drawings in looks that the judge reads, under their rows of the same pixels."""
+    return replace(sprites, index={key: row for key, row in sprites.index.items() if key[1] not in UNREAD})
 
 
 def paint(painter: Painter, sampler: SceneSampler, scenes: list[Scene], seed: int) -> Pictures:

@@ -193,7 +193,8 @@ def look_of(
 
     The cosine to the thing's own drawings tells the looks of clean pictures best (96 % of 144 of the generator's), but
     compares what is drawn as much as how. The cosine to captions that differ in the look alone compares the manner
-    alone (81 %). It spreads a quarter as far: four times it is added, so that both weigh the same (94 %).
+    alone (81 %). It spreads a quarter as far: four times it is added, so that both weigh the same (94 %). With the
+    fifth look, `outlined`, whose words this judge never read, its captions tell 65 % of 150 and both together 95 %.
     """
     ours = judge.see(pictures)
     captions = [caption(replace(scene, look=look), "en") for scene in scenes for look in looks]

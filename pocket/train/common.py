@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset
 from transformers import CLIPTokenizer
 
-from jogak.models.captions import Scene, caption
+from jogak.models.captions import Scene
 from pocket.data.compose import Layout
 from pocket.data.scenes import SceneSampler
 from pocket.train.nets import TEXT_LENGTH
@@ -62,7 +62,7 @@ class SceneFeed(IterableDataset):
         for scene in scenes:
             first = rng.choice(("en", "ko"))
             order = (first, "ko" if first == "en" else "en")[: self.languages]
-            texts += [caption(scene, lang, rng) for lang in order]
+            texts += [self.sampler.caption(scene, lang, rng) for lang in order]
         if self.tokenizer is None:
             return layout, torch.zeros(self.batch, 0, TEXT_LENGTH, dtype=torch.int16)
         return layout, ids_of(self.tokenizer, texts).view(self.batch, self.languages, TEXT_LENGTH)

@@ -22,6 +22,7 @@ from diffusers.schedulers import DDIMScheduler
 from torch import Tensor, nn
 from transformers import CLIPTokenizer
 
+from jogak.models.captions import Telling
 from pocket.data.compose import Layout, Painter
 from pocket.data.scenes import SceneSampler
 from pocket.data.sprites import load
@@ -46,7 +47,7 @@ from pocket.train.fused import fuse
 from pocket.train.nets import SCHEDULER, TEXT_LENGTH, build_text, build_unet, build_vae, load_text
 from pocket.train.recipe import Resume, parse, recipe_of, stages_after
 
-FLOPS = {(128, 128): 9.66e9, (256, 256): 35.5e9, (320, 192): 33.4e9, (192, 320): 33.4e9}
+FLOPS = {(128, 128): 9.66e9, (256, 256): 35.5e9, (320, 192): 33.4e9, (192, 320): 33.4e9, (384, 216): 45.9e9}
 """Forward and backward of one picture, from a flop counter (multiply and add count two)."""
 DROP = 0.1
 """Share of captions replaced by the empty one, for guidance."""
@@ -176,6 +177,23 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--plain", type=float, default=0.4, help="share of pictures on a plain ground")
     parser.add_argument("--puppets", type=Path, help="an .npz of pocket.data.puppets --many")
     parser.add_argument("--people", type=float, default=0.2, help="share of pictures with a puppet")
+    parser.add_argument(
+        "--pairs", type=float, default=0.0,
+        help="share of pictures made of two different things of a good size; of the others a quarter has two by chance",
+    )  # fmt: skip
+    parser.add_argument(
+        "--painted",
+        type=float,
+        default=1.0,
+        help="how many times as often as usual a thing has a named colour",
+    )
+    parser.add_argument("--look-told", type=float, default=0.5, help="share of captions that tell the look")
+    parser.add_argument(
+        "--position-told",
+        type=float,
+        default=0.7,
+        help="share of captions that tell positions, tags not counted",
+    )
     parser.add_argument("--attention", choices=("flash", "efficient", "math"), default="flash")
     parser.add_argument("--init", type=Path, help="folder of an earlier run's unet shards")
     parser.add_argument(
@@ -241,7 +259,10 @@ def main() -> None:
         batch = max(8, int(args.batch * min(256 * 256 / (width * height), 2)) // 8 * 8)
         began = time.perf_counter()
         close_ups = (width, height) == (128, 128) and len(shapes) > 1
-        sampler = SceneSampler(sprites, plain=args.plain, people=args.people, close_ups=close_ups)
+        sampler = SceneSampler(
+            sprites, plain=args.plain, people=args.people, close_ups=close_ups, pairs=args.pairs,
+            painted=args.painted, telling=Telling(args.look_told, args.position_told),
+        )  # fmt: skip
         workers = args.workers if len(shapes) == 1 else max(1, args.workers // 2)
         batches = feed(sampler, min(CHUNK, args.count), width / height, seed, workers, args.tokenizer)
         cache = Cache(vae, painter, batches, height, width, args.count)

@@ -8,7 +8,16 @@ import time
 
 import pytest
 
-from jogak.models.captions import TIMELESS, WEATHERLESS, Scene, Subject, caption, josa
+from jogak.models.captions import (
+    POSITION_WORDS,
+    TIMELESS,
+    WEATHERLESS,
+    Scene,
+    Subject,
+    Telling,
+    caption,
+    josa,
+)
 from jogak.models.lexicon import lexicon
 
 FOX = (Subject("fox"),)
@@ -193,6 +202,27 @@ def test_chance_leaves_parts_out_and_uses_synonyms() -> None:
         re.search(rf"\b{re.escape(rock.en)}\b", caption(scene, "en", rng)) is not None for _ in range(2000)
     )
     assert 0.7 < usual / 2000 <= 0.97
+
+
+@pytest.mark.parametrize("lang", ["en", "ko"])
+def test_look_and_position_are_told_as_often_as_asked(lang: str) -> None:
+    scene = Scene((Subject("fox", position="left"),), "beach", look="outlined")
+    words = lexicon().word("looks", "outlined")
+    forms = {
+        "look": (*words.words(lang), words.en_adj, words.en_in),
+        "position": POSITION_WORDS[lang],
+    }
+
+    def told(part: str, telling: Telling) -> float:
+        rng = random.Random(8)
+        texts = [caption(scene, lang, rng, telling).lower() for _ in range(600)]
+        return sum(any(form.lower() in text for form in forms[part]) for text in texts) / 600
+
+    assert told("look", Telling(look=0.0)) == 0
+    assert told("look", Telling(look=1.0)) == 1
+    assert 0.42 < told("look", Telling()) < 0.58
+    assert told("position", Telling(position=0.0)) == 0
+    assert told("position", Telling(position=1.0)) > 0.8 > told("position", Telling()) > 0.5
 
 
 def test_an_unknown_id_and_an_impossible_scene_are_refused() -> None:

@@ -53,13 +53,22 @@ def test_concepts_are_written_in_their_script() -> None:
         assert set(concept.en_bare) <= set(concept.en_more)
 
 
-def test_every_concept_is_drawn_in_at_least_three_of_the_looks() -> None:
+def test_every_concept_is_drawn_outlined_and_in_at_least_three_other_looks() -> None:
     sets = {look.icon_set for look in WORDS.looks}
-    assert sets == {"noto", "fluent", "flat", "twemoji"}
-    assert all(set(concept.icons) <= sets and len(concept.icons) >= 3 for concept in WORDS.concepts)
+    assert sets == {"noto", "fluent", "flat", "twemoji", "high_contrast"}
+    assert all(set(concept.icons) <= sets and len(concept.icons) >= 4 for concept in WORDS.concepts)
+    assert all("high_contrast" in concept.icons for concept in WORDS.concepts)
     assert all(all(concept.icons.values()) for concept in WORDS.concepts)
     hexcodes = [concept.hexcode for concept in WORDS.concepts]
     assert len(hexcodes) == len(set(hexcodes))
+
+
+def test_the_look_that_the_shipped_base_lacks_is_the_last_that_a_cast_shares() -> None:
+    """The film planner takes the first look that hero and company are drawn in: never `outlined` by itself."""
+    assert WORDS.looks[-1].id == "outlined"
+    drawn = {frozenset(concept.icons) for concept in WORDS.concepts}
+    for one, other in itertools.combinations_with_replacement(drawn, 2):
+        assert any(look.icon_set in one & other for look in WORDS.looks[:-1])
 
 
 def test_groups_have_what_the_generator_and_the_planner_ask_for() -> None:
@@ -69,7 +78,7 @@ def test_groups_have_what_the_generator_and_the_planner_ask_for() -> None:
     assert [entry.id for entry in WORDS.times] == ["morning", "day", "sunset", "night"]
     assert [entry.id for entry in WORDS.weathers] == ["clear", "cloudy", "rain", "snow", "fog"]
     assert [entry.number for entry in WORDS.counts] == [1, 2, 3]
-    assert (len(WORDS.looks), len(WORDS.colours), len(WORDS.moods)) == (4, 11, 7)
+    assert (len(WORDS.looks), len(WORDS.colours), len(WORDS.moods)) == (5, 11, 7)
     assert len(WORDS.actions) >= 30
     assert all(place.en_in and place.ko_in and place.ko_of for place in WORDS.places)
     assert all(entry.en_at and entry.ko_at for entry in (*WORDS.times, *WORDS.positions))

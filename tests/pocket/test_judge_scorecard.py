@@ -17,14 +17,15 @@ from jogak.models.captions import Scene, Subject
 from jogak.models.lexicon import lexicon
 from pocket.data.compose import Painter
 from pocket.data.scenes import DECOR, SceneSampler, held_out
-from pocket.data.sprites import SIZE, Sprites
-from pocket.judge import base, cases, readers
+from pocket.data.sprites import OUTLINED, SIZE, Sprites
+from pocket.judge import base, cases, keypoints, readers
 from pocket.judge.__main__ import read_arguments
-from pocket.judge.attributes import first_words, storybook
-from pocket.judge.bench import FAMILY, Bench, Box, Pictures, paint, paint_layout, plain_scene
+from pocket.judge.attributes import first_words, look_rows, storybook
+from pocket.judge.bench import FAMILY, Bench, Box, Pictures, paint, paint_layout, plain_scene, readable
 from pocket.judge.inpaint import kept_outside, seam_score
 from pocket.judge.members import MEMBERS, Member, scorecard
 from pocket.judge.rows import Row, Unmeasured, behind_score
+from tests.tiny_keypoints import ship_keypoints, write_keypoints
 
 LOOKS = ("soft_3d", "flat", "clip_art", "cutout")
 HOLE: Box = (0.25, 0.25, 0.75, 0.75)
@@ -36,9 +37,9 @@ def drawing(number: int, look: str) -> NDArray[np.uint8]:
     away = (np.hypot(x, y), np.maximum(abs(x), abs(y)), (abs(x) + abs(y)) / 1.1)[number % 3]
     colour = np.random.default_rng(number).integers(60, 256, (3, 1, 1)) / 255
     shade = {"soft_3d": 1.1 - np.hypot(x + 0.15, y + 0.15)}.get(look, np.ones_like(x))
-    pixels = np.clip(colour * shade, 0, 1)
-    rim = (away > 0.36) & np.isin(look, ("clip_art", "cutout"))
-    pixels = np.where(rim, 0.1 if look == "clip_art" else 0.97, pixels)
+    pixels = np.clip(colour * shade, 0, 1) if look != OUTLINED else np.ones((3, SIZE, SIZE))
+    rim = (away > 0.36) & np.isin(look, ("clip_art", "cutout", OUTLINED))
+    pixels = np.where(rim, 0.97 if look == "cutout" else 0.1, pixels)
     return (np.concatenate([pixels, np.ones((1, SIZE, SIZE))]) * (away < 0.45) * 255).round().astype(np.uint8)
 
 
@@ -240,6 +241,22 @@ def test_the_looks_other_word_is_put_in() -> None:
     assert storybook("하얀 배경의 여우, 클립아트").endswith("동화책풍")
 
 
+def test_a_look_is_measured_where_there_are_drawings_of_it(sprites: Sprites, bench: Bench) -> None:
+    without = list(look_rows(bench))
+    assert [row.name for row in without if isinstance(row, Unmeasured)] == ["look_outlined"]
+    ids = list(dict.fromkeys(name for name, _ in sprites.index))
+    outlined = {(name, OUTLINED): len(sprites.index) + i for i, name in enumerate(ids)}
+    pixels = np.concatenate([sprites.pixels, np.stack([drawing(i, OUTLINED) for i in range(len(ids))])])
+    every = Sprites(pixels, sprites.index | outlined)
+    assert readable(every).index == sprites.index
+    full = replace(bench, sprites=readable(every), every_look=every, painter=Painter(pixels), count=5)
+    rows = list(look_rows(full))
+    names = [row.score.name for row in rows if isinstance(row, Row)]
+    assert len(names) == len(rows)
+    assert names == ["ceiling_look", *(f"ceiling_look_{look}" for look in (*LOOKS, OUTLINED))]
+    assert [row.score.n for row in rows if isinstance(row, Row)] == [5, 1, 1, 1, 1, 1]
+
+
 def test_base_and_inpaint_have_every_row(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """On a tiny count, with scribbles in place of a model; all 717 words twice would take most of the time."""
     monkeypatch.setattr(base, "word_rows", lambda: iter(()))
@@ -280,6 +297,7 @@ def test_a_member_without_weights_has_a_row_without_a_number(bench: Bench, tmp_p
     names = [member.name for member in MEMBERS]
     assert names[2:] == [
         "fast", "controlnet-lines", "controlnet-depth", "controlnet-pose", "ip-adapter", "upscale",
+        "keypoints",
     ]  # fmt: skip
     lines = [line for name in names for line in scorecard(bench, (Member(name, tmp_path),))]
     assert lines == [line for name in names for line in (f"[{name}]", Unmeasured(name, "not trained"))]
@@ -290,6 +308,29 @@ def test_a_trained_member_without_a_measure_says_so(bench: Bench, tmp_path: Path
     assert [str(line).split(maxsplit=1) for line in Member("nobody", tmp_path).rows(bench)] == [
         ["nobody", "trained, and nothing here measures it yet"]
     ]
+
+
+def test_the_keypoint_net_has_its_rows(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = ship_keypoints(monkeypatch, write_keypoints(tmp_path / "pocket-keypoints"))
+    rows = [row for row in Member("keypoints", folder).rows(bench) if isinstance(row, Row)]
+    assert [(row.score.name, row.bar, row.score.n) for row in rows] == [
+        ("keypoints_pck", 0.8, 2), ("keypoints_oks", None, 2), ("keypoints_there", None, 2),
+        ("keypoints_pck_decoded", 0.8, 2), ("false_alarm_keypoints", None, 2),
+    ]  # fmt: skip
+    assert not rows[0].met, "it was never trained"
+    assert rows[-1].score.value == 1, "it sees somebody everywhere"
+
+
+def test_joints_are_held_against_those_that_were_drawn(bench: Bench) -> None:
+    cases = keypoints.puppet_cases(bench.sprites, 3)
+    assert cases.pictures.shape == (3, 256, 256, 3)
+    assert len({joints.tobytes() for joints in cases.joints}) == 3
+    values = keypoints.scored(list(cases.joints), cases.joints)
+    assert values == {"pck": [1.0] * 3, "oks": [1.0] * 3}
+    nothing = [np.full((18, 2), np.nan)] * 3
+    assert keypoints.scored(nothing, cases.joints) == {"pck": [0.0] * 3, "oks": [0.0] * 3}
+    half = [np.where(np.arange(18)[:, None] % 2, joints, np.nan) for joints in cases.joints]
+    assert all(0.2 < value < 0.8 for value in keypoints.scored(half, cases.joints)["pck"])
 
 
 def test_the_command_keeps_its_flags() -> None:

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
+from diffusers.schedulers import DDIMScheduler
 
 from pocket.train.common import Average, Masters, load_shards, save_shards, schedule
 from pocket.train.fused import fuse, group_norm
-from pocket.train.nets import build_unet, build_vae, parameters
+from pocket.train.nets import SCHEDULER, build_unet, build_vae, parameters
 from pocket.train.unet import drawn_timesteps, loss_of
 from pocket.train.vae import normalise
 
@@ -31,6 +32,28 @@ def test_fusing_changes_neither_names_nor_results() -> None:
     after = fuse(unet)(x, 10, context).sample
     assert list(unet.state_dict()) == names
     torch.testing.assert_close(before, after, rtol=1e-4, atol=1e-4)
+
+
+def test_film_wide_pictures_whose_latents_have_an_odd_side_train() -> None:
+    """384x216 has latents of 48x27: the UNet halves 27 to 14 and 7 and comes back to 27, fused or not."""
+    torch.manual_seed(1)
+    width, height = 384, 216
+    with torch.no_grad():
+        vae = build_vae()
+        latents = vae.encode(torch.rand(2, 3, height, width) * 2 - 1).latent_dist.sample()
+        assert latents.shape == (2, 8, 27, 48)
+        assert vae.decode(latents).sample.shape == (2, 3, height, width)
+    unet, context = build_unet((32, 64, 64), 1), torch.randn(2, 5, 384)
+    with torch.no_grad():
+        before = unet(latents, 10, context).sample
+    fused = fuse(unet)
+    assert before.shape == latents.shape
+    wide = latents.contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(fused(wide, 10, context).sample.detach(), before, atol=1e-4, rtol=1e-4)
+    alphas = DDIMScheduler.from_config(SCHEDULER).alphas_cumprod
+    loss_of(fused, wide, context, alphas).backward()
+    assert all(torch.isfinite(w.grad).all() for w in unet.parameters() if w.grad is not None)
+    assert unet.up_blocks[0].upsamplers[0].conv.weight.grad.abs().max() > 0  # pyright: ignore
 
 
 def test_folding_makes_latents_standard_and_keeps_pictures() -> None:

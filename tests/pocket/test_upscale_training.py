@@ -14,7 +14,7 @@ import yaml
 from jogak.models.upscale import FACTOR, Upscaler, load_upscaler
 from pocket.data import large
 from pocket.data.scenes import SceneSampler
-from pocket.data.sprites import load
+from pocket.data.sprites import draw, load
 from pocket.train import upscale
 from pocket.train.common import feed
 from tests.pocket.untrained import killed, write_build
@@ -92,7 +92,7 @@ def test_drawings_are_held_out_for_good_and_drawn_at_any_size() -> None:
     assert 10 < len(unknown) < 45
     assert large.choose(rows, 3, 1)[0][0] == "tree"
     pytest.importorskip("resvg_py")
-    drawn = large.draw(SVG, 120)
+    drawn = draw(SVG, 120)
     assert (drawn.shape, drawn.dtype) == ((4, 120, 120), np.uint8)
     y, x = np.nonzero(drawn[3] > 128)
     assert y.min() in (0, 1, 2), "10 units high, it fills the height"

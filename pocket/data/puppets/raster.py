@@ -1,5 +1,8 @@
 """Paints layered pieces in one of the four looks: rounded shading, flat, outlined, cut paper.
 
+Coloured with dark outlines is the look `clip_art`, as in its drawings. The lexicon's `outlined`, ink on white paper, is
+none of a puppet's: its caption names the colours of hair and clothes, which a line drawing has not.
+
 Pieces are polygons in units; `Frame` puts them on a picture. They are painted at twice the size and averaged.
 """
 

@@ -64,14 +64,27 @@ class Scene:
             raise ValueError("a subject's count is 1, 2 or 3")
 
 
-def caption(scene: Scene, lang: Lang, rng: random.Random | None = None) -> str:
+@dataclass(frozen=True, slots=True)
+class Telling:
+    """How often a caption by chance tells what it may leave out, in shares of the captions."""
+
+    look: float = 0.5
+    position: float = 0.7
+    """Lists of tags never tell it."""
+
+
+USUAL = Telling()
+
+
+def caption(scene: Scene, lang: Lang, rng: random.Random | None = None, telling: Telling = USUAL) -> str:
     """A caption of `scene`: the canonical one, which says everything, or with `rng` one of many variants.
 
     Variants run from tags to whole sentences, leave out time, weather, look or framing at random, and use a
-    synonym for one word in five. The same state of `rng` gives the same caption. Raises `KeyError` for an id
+    synonym for one word in five; every subject is named, in its colour. `telling` says how often look and position
+    are told. The same state of `rng` gives the same caption. Raises `KeyError` for an id
     that the lexicon lacks.
     """
-    dice = _Dice(rng)
+    dice = _Dice(rng, telling)
     return _english(scene, dice) if lang == "en" else _korean(scene, dice)
 
 
@@ -98,10 +111,10 @@ def _index() -> _Index:
 class _Dice:
     """Choices by chance; without a generator, the first option and what the canonical caption does."""
 
-    __slots__ = ("rng",)
+    __slots__ = ("rng", "telling")
 
-    def __init__(self, rng: random.Random | None) -> None:
-        self.rng = rng
+    def __init__(self, rng: random.Random | None, telling: Telling) -> None:
+        self.rng, self.telling = rng, telling
 
     def pick(self, options: Sequence[str]) -> str:
         if self.rng is None or len(options) == 1:
@@ -146,9 +159,9 @@ def _told(scene: Scene, dice: _Dice) -> _Told:
         time=scene.time if shows_time and dice.chance(0.75, canonical=True) else None,
         weather=scene.weather if shows_weather and says_weather else None,
         glow=shows_weather and clear,
-        look=scene.look if dice.chance(0.5, canonical=True) else None,
+        look=scene.look if dice.chance(dice.telling.look, canonical=True) else None,
         framing=scene.framing if dice.chance(0.5, canonical=True) else None,
-        position=dice.chance(0.7, canonical=True),
+        position=dice.chance(dice.telling.position, canonical=True),
     )
 
 
@@ -533,6 +546,11 @@ _KO_POSITIONS: dict[Position, tuple[str, ...]] = {
     "middle": ("가운데", "한가운데"),
     "right": ("오른쪽", "오른편"),
 }
+POSITION_WORDS: dict[Lang, tuple[str, ...]] = {
+    "en": tuple(word for words in _EN_POSITIONS.values() for word in words),
+    "ko": tuple(word for words in _KO_POSITIONS.values() for word in words),
+}
+"""Every word for a position."""
 _KO_NUMBERS = {1: "한", 2: "두", 3: "세"}
 _KO_PARTICLES: dict[str, tuple[str, str]] = {
     "은": ("은", "는"),

@@ -114,7 +114,8 @@ class Concept:
     hexcode: str
     """The Unicode code points of the drawing, as in the sources."""
     icons: Mapping[str, str] = field(compare=False)
-    """Icon set (noto, fluent, flat, twemoji) → the drawing's name there; absent where it has none."""
+    """Icon set (noto, fluent, flat, twemoji, high_contrast) → the drawing's name there; absent where it has
+    none."""
 
     def words(self, language: Language) -> tuple[str, ...]:
         """Every word for it in one language, the main one first."""
@@ -137,6 +138,8 @@ class Lexicon:
     counters: Mapping[str, str]
     """Kind → the usual Korean counter of that kind; `Concept.counter` is the exact one."""
     looks: tuple[Word, ...]
+    """The first that a film's whole cast is drawn in is its look; `outlined`, which the shipped base was not
+    trained on, is last, so that it is drawn only where it is asked for by name."""
     places: tuple[Word, ...]
     times: tuple[Word, ...]
     weathers: tuple[Word, ...]

@@ -79,6 +79,18 @@ def test_the_hero_is_in_every_shot_by_one_name_and_in_one_look(text: str) -> Non
     assert in_every_shot([look.ko if plan.lang == "ko" else look.en for look in words.looks])
 
 
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [("선화로 그린 여우가 숲을 걷는다", "선화"), ("a fox in line art walks in a forest", "outlined")],
+)
+def test_line_art_is_drawn_when_it_is_asked_for_and_only_then(text: str, word: str) -> None:
+    assert all(word in shot.prompt for shot in make_plan(FilmBrief(text=text, seed=1)).shots)
+    words = lexicon().word("looks", "outlined")
+    for brief in BRIEFS:
+        prompts = " ".join(shot.prompt for shot in make_plan(FilmBrief(text=brief, seed=1)).shots)
+        assert not any(said in prompts for said in (*words.words("en"), *words.words("ko")))
+
+
 def test_the_same_brief_and_seed_give_the_same_plan_and_another_seed_another() -> None:
     for text in BRIEFS[:12]:
         plans = [make_plan(FilmBrief(text=text, seed=seed)) for seed in range(12)]

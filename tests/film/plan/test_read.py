@@ -210,6 +210,8 @@ def test_a_look_is_a_style_and_no_thing() -> None:
         assert read(f"a fox in {look.en} style").look == look.id
     assert read("a flat road and a fox").look is None
     assert read("a clay pot").look is None
+    for other in ("수선화 옆의 여우", "선화가 숲으로 달려간다", "a fox sees the outline of a castle"):
+        assert read(other).look is None
 
 
 @pytest.mark.parametrize(
