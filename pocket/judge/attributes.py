@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from jogak.judge.stats import mean_score, share_score
 from jogak.models.captions import Scene, Subject
 from jogak.models.lexicon import lexicon
+from jogak.models.regions import regions_of
 from pocket.data.scenes import COLOURS, SceneSampler
 from pocket.judge import cases, readers
 from pocket.judge.bench import (
@@ -30,7 +31,8 @@ STORYBOOK = {"clip art": "storybook", "클립아트": "동화책풍"}
 
 
 def pair_rows(bench: Bench) -> Rows:
-    """Two named things: both seen; and whatever is seen in its own half.
+    """Two named things: both seen; and whatever is seen in its own half. Drawn from the prompt alone, and in regions as
+    the film and `jogak image --region` draw them.
 
     The false alarm is the reader's share of yes when it is asked for the things of another picture.
     """
@@ -48,10 +50,16 @@ def pair_rows(bench: Bench) -> Rows:
     yield Row(share_score("ceiling_left_right", readers.in_place(whole, half)))
     if bench.draw is None:
         return
-    found = read(bench.draw(prompts_of(asked), 1000))
-    yield Row(share_score("one_of_two_subjects", readers.seen(found).any(1)))
-    yield Row(share_score("two_subjects", readers.seen(found).all(1)), 0.70)
-    yield Row(share_score("left_right", readers.in_place(found, half)), 0.75)
+    prompts = prompts_of(asked)
+    regions = [regions_of(*pair) for pair in zip(asked, languages(len(asked)), strict=True)]
+    for name, drawn in (
+        ("", bench.draw(prompts, 1000)),
+        ("_in_regions", bench.draw(prompts, 1000, regions=regions)),
+    ):
+        found = read(drawn)
+        yield Row(share_score(f"one_of_two_subjects{name}", readers.seen(found).any(1)))
+        yield Row(share_score(f"two_subjects{name}", readers.seen(found).all(1)), 0.70)
+        yield Row(share_score(f"left_right{name}", readers.in_place(found, half)), 0.75)
 
 
 def negative_rows(bench: Bench) -> Rows:

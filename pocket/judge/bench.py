@@ -19,7 +19,8 @@ from jogak.judge.clip import FOLDER, Judge, word_vectors
 from jogak.models import load, samplers
 from jogak.models.captions import Lang, Scene, Subject, caption
 from jogak.models.diffusion import DiffusionModel
-from jogak.spec import ImageRequest, ModelRef
+from jogak.models.regions import RegionalModel
+from jogak.spec import ImageRequest, ModelRef, Region
 from jogak.store import Store
 from jogak.studio.picture import Sources, draw_pictures
 from pocket.data.compose import Layout, Painter
@@ -39,10 +40,15 @@ the judge is trained on them too."""
 
 
 class Draw(Protocol):
-    """Pictures of prompts, (N, 256, 256, 3); the i-th from the noise of `seed + i`, away from its negative prompt."""
+    """Pictures of prompts, (N, 256, 256, 3); the i-th from the noise of `seed + i`, away from its negative prompt, in
+    its regions."""
 
     def __call__(
-        self, prompts: Sequence[str], seed: int, negatives: Sequence[str] | None = None
+        self,
+        prompts: Sequence[str],
+        seed: int,
+        negatives: Sequence[str] | None = None,
+        regions: Sequence[Sequence[Region]] | None = None,
     ) -> Pictures: ...
 
 
@@ -160,20 +166,28 @@ class Drawer:
     guidance: float
     sampler: str
 
-    def __call__(self, prompts: Sequence[str], seed: int, negatives: Sequence[str] | None = None) -> Pictures:
-        negatives = negatives or [""] * len(prompts)
-        pairs = zip(prompts, negatives, strict=True)
-        return np.stack([self._one(*pair, seed + i) for i, pair in enumerate(pairs)])
+    def __call__(
+        self,
+        prompts: Sequence[str],
+        seed: int,
+        negatives: Sequence[str] | None = None,
+        regions: Sequence[Sequence[Region]] | None = None,
+    ) -> Pictures:
+        count = len(prompts)
+        rows = zip(prompts, negatives or [""] * count, regions or [()] * count, strict=True)
+        return np.stack([self._one(*row, seed + i) for i, row in enumerate(rows)])
 
-    def _one(self, prompt: str, negative: str, seed: int) -> NDArray[np.uint8]:
+    def _one(self, prompt: str, negative: str, regions: Sequence[Region], seed: int) -> NDArray[np.uint8]:
         model = self.model
         sigmas = model.sigmas(self.steps, samplers.schedule_of(self.sampler))
-        cond, uncond = model.encode_text([prompt]), model.encode_text([negative])
+        words = [negative, prompt, *(region.prompt for region in regions)]
+        uncond, *conds = model.encode_text(words).split(1)
+        parts = RegionalModel(model, regions, sigmas, self.guidance)
         generator = torch.Generator().manual_seed(seed)
         noise = torch.randn(1, model.latent_channels, SIZE // 8, SIZE // 8, generator=generator)
 
         def denoise(x: torch.Tensor, sigma: float) -> torch.Tensor:
-            return model.denoise(x, sigma, cond, uncond, self.guidance)
+            return parts.denoise(x, sigma, conds, uncond)
 
         latents = samplers.SAMPLERS[self.sampler](denoise, noise * sigmas[0], sigmas)
         pixels = (model.decode(latents)[0].clamp(-1, 1) + 1) * 127.5

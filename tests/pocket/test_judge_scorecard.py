@@ -261,7 +261,9 @@ def test_base_and_inpaint_have_every_row(bench: Bench, monkeypatch: pytest.Monke
     """On a tiny count, with scribbles in place of a model; all 717 words twice would take most of the time."""
     monkeypatch.setattr(base, "word_rows", lambda: iter(()))
 
-    def scribble(prompts: Sequence[str], seed: int, negatives: Sequence[str] | None = None) -> Pictures:
+    def scribble(
+        prompts: Sequence[str], seed: int, negatives: object = None, regions: object = None
+    ) -> Pictures:
         rng = np.random.default_rng(seed)
         return rng.integers(0, 256, (len(prompts), 64, 64, 3), dtype=np.uint8)
 

@@ -283,7 +283,9 @@ def _files(path: Path) -> list[tuple[Path, Target | None]]:
         if (path / name / _ADAPTER).is_file()
     ]
     if not found:
-        raise SpecError(f"{path} is a folder without {_ADAPTER} or {_DIFFUSERS}; give a LoRA's .safetensors file.")
+        raise SpecError(
+            f"{path} is a folder without {_ADAPTER} or {_DIFFUSERS}; give a LoRA's .safetensors file."
+        )
     return found
 
 

@@ -64,6 +64,13 @@ def image(
         tuple[str, ...],
         Parameter(help="NAME[:WEIGHT], may be given several times; or <lora:NAME:0.8> in the prompt"),
     ] = (),
+    region: Annotated[
+        tuple[str, ...],
+        Parameter(
+            help="PLACE=WORDS, a part of the picture with words of its own; PLACE: left, right, middle, top, bottom, or "
+            "left,top,right,bottom in shares; the prompt is what all parts share"
+        ),
+    ] = (),
     control: Annotated[
         tuple[str, ...],
         Parameter(
@@ -101,10 +108,22 @@ def image(
 
     Steered: jogak image "sks_girl in a garden <lora:hana:0.8>" --control pose=waving --ip mood.png:0.5 -o out.png
 
+    Two at once: jogak image "노을 지는 해변" --region left="여우" --region right="빨간 풍선" -o out.png
+
     Compared: jogak image "눈 내리는 숲의 여우" --grid "guidance:2..8..2 x seed:1..4" -o grid.png
     """
+    from jogak.image.region_flags import parse_region, with_regions
+
+    prompt, regions = with_regions(prompt, [parse_region(one) for one in region])
     request = ImageRequest.parse(
-        {"prompt": prompt, "negative": negative, "model": model, "steps": steps, "guidance": guidance}
+        {
+            "prompt": prompt,
+            "regions": regions,
+            "negative": negative,
+            "model": model,
+            "steps": steps,
+            "guidance": guidance,
+        }
         | {"sampler": sampler, "seed": seed, "strength": strength, "hires": hires, "vae": vae and str(vae)}
         | {"embeddings": tuple(map(str, embedding)), "memory": tuple(filter(None, memory.split(",")))}
         | (dict(zip(("width", "height"), _size(size), strict=True)) if size else {})

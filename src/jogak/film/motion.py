@@ -32,7 +32,8 @@ from jogak.film.frames import write_frames
 from jogak.film.noise import carry_noise, noise_cells, still_map, turn_noise
 from jogak.film.pose import carry, pose_at
 from jogak.models import DiffusionModel, load, samplers
-from jogak.spec import Clip, Image, JogakError, ModelRef, Shot, Spec
+from jogak.models.regions import SHARE, RegionalModel
+from jogak.spec import Clip, Image, JogakError, ModelRef, Region, Shot, Spec
 from jogak.spec.film import Camera, Lang
 from jogak.store import current, step
 
@@ -89,6 +90,7 @@ class KeyPicture(Spec):
     prompt: str = Field(min_length=1, max_length=1000)
     negative: str = Field(default="", max_length=1000)
     seed: int = Field(default=0, ge=0, le=2**32 - 1)
+    regions: tuple[Region, ...] = ()
 
 
 def picture_of(shot: Shot) -> ShotPicture:
@@ -103,7 +105,7 @@ def picture_of(shot: Shot) -> ShotPicture:
 
 
 def key_of(shot: Shot) -> KeyPicture:
-    return KeyPicture(prompt=shot.prompt, negative=shot.negative, seed=shot.seed)
+    return KeyPicture(prompt=shot.prompt, negative=shot.negative, seed=shot.seed, regions=shot.regions)
 
 
 def _frames(seconds: float) -> int:
@@ -113,7 +115,7 @@ def _frames(seconds: float) -> int:
 # ------------------------------------------------------------------------------------------- steps
 
 
-@step(version="3")
+@step(version="4")
 def draw_keyframe(picture: KeyPicture, take: int, model: ModelRef) -> Image:
     """The picture a shot starts from, 320x192 PNG. Another `take` (from 0) is another drawing of the same."""
     ctx = current()
@@ -176,11 +178,13 @@ def key_pixels(
     model: DiffusionModel, picture: KeyPicture, take: int, on_step: Callable[[int], None] = lambda _: None
 ) -> np.ndarray:
     """A keyframe, (192, 320, 3) uint8 RGB; `on_step` hears how many of `KEY_STEPS` are done."""
-    cond, uncond = _texts(model, picture.prompt, picture.negative)
+    words = [picture.negative, picture.prompt, *(region.prompt for region in picture.regions)]
+    uncond, *conds = model.encode_text(words).split(1)
     noise = _own_noise(noise_cells((picture.seed, take), *_fine(model)), model.factor)
     sigmas = model.sigmas(KEY_STEPS)  # evenly spaced: edges come out smoother than on Karras' spacing
+    parts = RegionalModel(model, picture.regions, sigmas, KEY_GUIDANCE)
     latents = samplers.sample_dpmpp_2m(
-        lambda x, sigma: model.denoise(x, sigma, cond, uncond, KEY_GUIDANCE),
+        lambda x, sigma: parts.denoise(x, sigma, conds, uncond),
         sigmas[0] * noise,
         sigmas,
         on_step=lambda done, _: on_step(done),
@@ -422,9 +426,9 @@ def shot_preview_cost(seconds: float, pace: Pace, takes: int = 1) -> float:
     return takes * keyframe_cost(pace) + frames_cost(seconds, pace)
 
 
-def keyframe_cost(pace: Pace) -> float:
-    """Seconds that one keyframe will take to draw."""
-    return KEY_STEPS * pace.denoise + pace.decode
+def keyframe_cost(pace: Pace, regions: int = 0) -> float:
+    """Seconds that one keyframe of so many regions will take to draw."""
+    return KEY_STEPS * (1 + SHARE * regions) * pace.denoise + pace.decode
 
 
 def frames_cost(seconds: float, pace: Pace) -> float:

@@ -17,6 +17,7 @@ from jogak.image.infotext import Recipe, png_text, versions
 from jogak.image.prompt import changes, encode
 from jogak.image.steer import Steering, steered
 from jogak.models import DiffusionModel, load
+from jogak.models.regions import RegionalModel
 from jogak.models.samplers import SAMPLERS, schedule_of
 from jogak.spec import Image, ImageRequest, ModelRef, SpecError
 from jogak.store import current, step
@@ -128,9 +129,10 @@ def _walk(
     if kept is not None:
         x = x + kept
     words = _Words(model, request, steps)
+    parts = RegionalModel(model, request.regions, schedule, request.guidance)
 
     def denoise(x: Tensor, sigma: float) -> Tensor:
-        clean = model.denoise(x, sigma, words.cond, words.uncond, request.guidance)
+        clean = parts.denoise(x, sigma, words.conds, words.uncond)
         return clean if hole is None or kept is None else torch.lerp(kept, clean, hole)
 
     def on_step(done: int, _: Tensor) -> None:
@@ -157,20 +159,23 @@ def _outside_kept(before: np.ndarray, drawn: np.ndarray, mask: np.ndarray) -> np
 
 
 class _Words:
-    """Both prompts as the model sees them at the current step; encoded anew only where they change."""
+    """All prompts as the model sees them at the current step; encoded anew only where they change."""
 
     def __init__(self, model: DiffusionModel, request: ImageRequest, steps: int) -> None:
         self._model, self._steps = model, steps
-        self._prompts = request.prompt, request.negative
-        self.cond = encode(model, request.prompt, 0, steps)
+        self._prompts = request.prompt, *(region.prompt for region in request.regions)
+        self._negative = request.negative
+        self.conds = [encode(model, prompt, 0, steps) for prompt in self._prompts]
         self.uncond = encode(model, request.negative, 0, steps)
 
     def at(self, step: int) -> None:
-        prompt, negative = self._prompts
-        if step < self._steps and changes(prompt):
-            self.cond = encode(self._model, prompt, step, self._steps)
-        if step < self._steps and changes(negative):
-            self.uncond = encode(self._model, negative, step, self._steps)
+        if step >= self._steps:
+            return
+        for i, prompt in enumerate(self._prompts):
+            if changes(prompt):
+                self.conds[i] = encode(self._model, prompt, step, self._steps)
+        if changes(self._negative):
+            self.uncond = encode(self._model, self._negative, step, self._steps)
 
 
 def _fitted(init: Image, request: ImageRequest) -> np.ndarray:

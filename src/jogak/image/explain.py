@@ -62,6 +62,8 @@ def parts_of(request: ImageRequest) -> list[Part]:
     if request.hires > 1:
         between = {"hires": (1 + request.hires) / 2}
         parts.append(part("hires", f"× {request.hires:g}", {"hires": 1.0}, between))
+    if request.regions:
+        parts.append(part("regions", f"× {len(request.regions)}", {"regions": ()}, None))
     for field, uses in (("loras", request.loras), ("controls", request.controls), ("ips", request.ips)):
         for i, use in enumerate(uses):
             if use.weight != 0 or getattr(use, "text_weight", None):

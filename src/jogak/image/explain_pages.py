@@ -46,6 +46,7 @@ _SAID: Mapping[str, tuple[str, str]] = MappingProxyType({
     "nothing": ("절반은 없음", "no half"),
     "prompt": ("프롬프트", "prompt"), "negative": ("부정 프롬프트", "negative prompt"),
     "guidance": ("가이던스", "guidance"), "init": ("첫 그림", "first picture"), "hires": ("고해상도 다시 그리기", "hires pass"),
+    "regions": ("부분별 프롬프트", "regions"),
     "lora": ("LoRA", "LoRA"),
     "control": ("컨트롤", "control"), "ip": ("참고 그림", "reference"),
     "clip_score": ("프롬프트 일치 (CLIP)", "prompt match (CLIP)"),

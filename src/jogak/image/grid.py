@@ -167,13 +167,15 @@ def plain_cell(grid: Grid, cell: Sequence[int], request: ImageRequest) -> ImageR
     return ImageRequest.parse(data, where="grid")
 
 
-def _replaced(axis: Axis, value: str, data: Mapping[str, Any]) -> dict[str, str]:
+def _replaced(axis: Axis, value: str, data: Mapping[str, Any]) -> dict[str, Any]:
     wanted = axis.values[0]
     if wanted not in data["prompt"] and wanted not in data["negative"]:
         raise SpecError(
             f'grid: the prompt does not contain "{wanted[:60]}", the first value of prompt:, which the others replace.'
         )
-    return {name: data[name].replace(wanted, value) for name in ("prompt", "negative")}
+    said = {name: data[name].replace(wanted, value) for name in ("prompt", "negative")}
+    regions = [one | {"prompt": one["prompt"].replace(wanted, value)} for one in data["regions"]]
+    return said | {"regions": regions}
 
 
 def weighted_cell(grid: Grid, cell: Sequence[int], request: ImageRequest) -> ImageRequest:

@@ -93,6 +93,10 @@ def infotext(request: ImageRequest, model: ModelRef, given: Steering | None = No
             f"Weight: {use.weight:g}, Resize Mode: Crop and Resize, Guidance Start: {use.start:g}, "
             f"Guidance End: {use.end:g}"
         )
+    if request.regions:
+        facts["Regions"] = "; ".join(
+            f"{' '.join(f'{side:g}' for side in region.box)} {region.prompt}" for region in request.regions
+        )
     facts["Version"] = f"jogak {jogak.__version__}"
     tags = [_tag(use) for use in request.loras]
     lines = [" ".join([request.prompt, *tags])]

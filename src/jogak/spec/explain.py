@@ -11,7 +11,7 @@ from jogak.spec.film import Lang
 from jogak.spec.handles import Image, Sha256
 from jogak.spec.image import ImageRequest
 
-PartKind = Literal["prompt", "negative", "guidance", "init", "hires", "lora", "control", "ip"]
+PartKind = Literal["prompt", "negative", "guidance", "init", "hires", "regions", "lora", "control", "ip"]
 
 
 class Part(Spec):

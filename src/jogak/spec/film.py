@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from jogak.spec.base import Spec
+from jogak.spec.image import MAX_REGIONS, Region
 
 Lang = Literal["ko", "en"]
 Planner = Literal["rules", "openai"]
@@ -73,6 +74,9 @@ class Shot(Spec):
     seed: int = Field(default=0, ge=0, le=2**32 - 1)
     motion: float = Field(
         default=0.5, ge=0, le=1, description="how much the picture may change within the shot"
+    )
+    regions: tuple[Region, ...] = Field(
+        default=(), max_length=MAX_REGIONS, description="words for parts of the keyframe: who stands where"
     )
     lines: tuple[Line, ...] = Field(default=(), max_length=4)
     events: tuple[Event, ...] = Field(default=(), max_length=12)

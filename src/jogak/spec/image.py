@@ -18,6 +18,7 @@ ControlKind = Literal["canny", "scribble", "lineart", "hed", "depth", "pose", "n
 """How a picture becomes a control map; `none` takes it as a map that is ready."""
 IpMode = Literal["all", "style", "layout"]
 MAX_ADAPTERS = 8
+MAX_REGIONS = 6
 
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
@@ -68,6 +69,26 @@ class IpUse(Spec):
     )
 
 
+class Region(Spec):
+    """A part of a picture with words of its own: `--region left="a fox"`."""
+
+    prompt: str = Field(
+        min_length=1, max_length=MAX_PROMPT, description="all that is said of the part, place and light too"
+    )
+    box: tuple[float, float, float, float] = Field(
+        description="left, top, right, bottom in shares of the picture: 0,0,0.5,1 is its left half"
+    )
+
+    @model_validator(mode="after")
+    def _lies_in_the_picture(self) -> Region:
+        left, top, right, bottom = self.box
+        if not (0 <= left < right <= 1 and 0 <= top < bottom <= 1):
+            raise ValueError(
+                "the box of a region is left, top, right, bottom, each from 0 to 1, such as 0,0,0.5,1"
+            )
+        return self
+
+
 class ImageRequest(Spec):
     """One picture, wholly described: the same request on the same machine gives the same pixels."""
 
@@ -103,6 +124,9 @@ class ImageRequest(Spec):
     )
     memory: tuple[Annotated[str, Field(max_length=40)], ...] = Field(
         default=(), max_length=MAX_ADAPTERS, description="ways to spend less memory, as in fp8,vae-tiles"
+    )
+    regions: tuple[Region, ...] = Field(
+        default=(), max_length=MAX_REGIONS, description="parts of the picture with words of their own"
     )
     loras: tuple[LoraUse, ...] = Field(default=(), max_length=MAX_ADAPTERS)
     controls: tuple[ControlUse, ...] = Field(default=(), max_length=MAX_ADAPTERS)

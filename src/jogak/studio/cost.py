@@ -34,6 +34,7 @@ def drawing_seconds(requests: Iterable[tuple[ImageRequest, ModelRef]]) -> float 
             # a training step is forward and twice that backward, around one picture
             known[model.digest, size] = predict(asked, model, *size).seconds_per_step / 3
         passes = request.steps * (1 if request.guidance == 1 else 2)
+        passes *= 1 + 0.6 * len(request.regions)
         if request.init:
             passes *= request.strength
         if request.hires > 1:

@@ -29,7 +29,7 @@ from jogak.judge import features as eyes
 from jogak.judge.adherence import load_clip
 from jogak.judge.clip import judge_ref
 from jogak.judge.control_fidelity import ms_ssim
-from jogak.spec import Document, Image, ImageRequest, ModelRef
+from jogak.spec import Document, Image, ImageRequest, ModelRef, SpecError
 from jogak.spec.explain import Contribution, Explanation, Likeness, Part
 from jogak.spec.film import Lang
 from jogak.store import Store, each, step
@@ -91,6 +91,10 @@ def plan_explanation(
     """What explaining a picture takes. `model` and `init` as in `replay_picture`; labels are in the language of the
     prompt unless `lang` says. Raises `SpecError` when there is no recipe, or what it names cannot be found."""
     recipe, request, ref, sources = recalled(store, source, model=model, init=init)
+    if request.regions and (process or words):
+        raise SpecError(
+            "--process and --words follow one prompt, and this picture was drawn in regions; leave them away."
+        )
     drawing = plan_drawing(store, request, ref, sources)
     told = lang or ("ko" if re.search("[가-힣]", request.prompt) else "en")
     torch = drawing.model

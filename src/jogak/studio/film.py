@@ -290,7 +290,12 @@ def film_parts(plan: FilmPlan, pace: Pace) -> tuple[Part, ...]:
         loading = LOADING_SECONDS if at == 0 else 0.0
         drawn += [
             *(
-                part("draw_keyframe", (0 if take else loading) + keyframe_cost(pace), shot.id, take + 1)
+                part(
+                    "draw_keyframe",
+                    (0 if take else loading) + keyframe_cost(pace, len(shot.regions)),
+                    shot.id,
+                    take + 1,
+                )
                 for take in range(TAKES)
             ),
             part("draw_shot", frames_cost(shot.seconds, pace), shot.id),

@@ -15,6 +15,7 @@ import numpy as np
 from jogak.adapters.control import check_control, find_control
 from jogak.adapters.ip import check_ip, find_ip
 from jogak.adapters.lora import find_lora
+from jogak.adapters.maps import pose_note
 from jogak.image.draw import draw_image
 from jogak.image.files import import_picture, read_picture
 from jogak.image.infotext import Recipe, read_recipe, versions
@@ -126,7 +127,7 @@ def plan_drawing(store: Store, request: ImageRequest, model: ModelRef, sources: 
     if (loras or sources.adapt) and model.numeric.startswith("openvino"):
         model = model_of(request, "torch")
     files = _adapters(request.model_copy(update={"loras": loras}), sources, model)
-    for prompt in (request.prompt, request.negative):
+    for prompt in (request.prompt, request.negative, *(region.prompt for region in request.regions)):
         check(load(model), prompt, request.steps)
     init = import_picture(store, sources.init) if sources.init else None
     mask = import_picture(store, sources.mask) if sources.mask else None
@@ -166,11 +167,14 @@ def model_of(request: ImageRequest, backend: Backend | None = None, *, adapters:
 def findings(request: ImageRequest, model: ModelRef, sources: Sources) -> list[Finding]:
     """What preflight says of a picture before a weight is read, the gravest first."""
     asked, loras = _loras(request, sources)
-    return preflight(
+    found = preflight(
         asked, model, loras=[Path(use.name) for use in loras],
         controls=[find_control(flag.model, flag.shows or flag.kind, model) for flag in sources.controls],
         ips=[find_ip(flag.model, model) for flag in sources.ips],
     )  # fmt: skip
+    read = [flag.file for flag in sources.controls if flag.kind == "pose" and Path(flag.file).is_file()]
+    note = pose_note(read[0]) if read else None
+    return [*found, note] if note else found
 
 
 def _loras(request: ImageRequest, sources: Sources) -> tuple[ImageRequest, tuple[LoraUse, ...]]:

@@ -9,6 +9,7 @@ from jogak.film.plan.music import make_music
 from jogak.film.plan.read import clean, language, read
 from jogak.film.plan.write import write_lines, write_title
 from jogak.models.captions import caption
+from jogak.models.regions import regions_of
 from jogak.spec import FilmBrief, FilmPlan, Line, Shot
 from jogak.spec.film import Lang
 
@@ -48,6 +49,7 @@ def _plan_by_rules(brief: FilmBrief, text: str, lang: Lang) -> FilmPlan:
             seconds=words.seconds,
             seed=shot_seed(brief.seed, number),
             motion=beat.motion,
+            regions=regions_of(beat.scene, lang),
             lines=(Line(text=words.line, at=LINE_AT),) if words.line else (),
             events=sounds(beat, story, words.seconds),
         )
