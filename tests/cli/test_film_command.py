@@ -110,3 +110,17 @@ def test_the_model_of_a_brief_is_the_plans_and_a_flag_takes_the_place_of_a_plans
     file = tmp_path / "plan.yaml"
     file.write_text(GOOD + "model: nowhere\n")
     assert dry_run(capsys, "--plan", str(file), "--model", str(pocket_like))[0].model == str(pocket_like)
+
+
+def test_regions_that_an_edited_prompt_left_behind_are_told(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    brief = "A fox finds a balloon on the beach at sunset"
+    plan = dry_run(capsys, brief, "--seconds", "15")[0]
+    assert any(shot.regions for shot in plan.shots)
+    (tmp_path / "plan.yaml").write_text(plan.to_yaml(), encoding="utf-8")
+    assert "region" not in dry_run(capsys, "--plan", str(tmp_path / "plan.yaml"))[2]
+    shots = [shot.model_copy(update={"prompt": shot.prompt.replace("fox", "cat")}) for shot in plan.shots]
+    edited = plan.model_copy(update={"shots": tuple(shots)})
+    (tmp_path / "plan.yaml").write_text(edited.to_yaml(), encoding="utf-8")
+    assert 'a region says "fox"' in dry_run(capsys, "--plan", str(tmp_path / "plan.yaml"))[2]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import re
 from pathlib import Path
 
 import pytest
@@ -10,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jogak.models import load, resolve
-from jogak.models.captions import Scene, Subject
+from jogak.models.captions import Lang, Scene, Subject, caption
 from jogak.models.diffusion import DiffusionModel
+from jogak.models.lexicon import lexicon
 from jogak.models.regions import SHARE, RegionalModel, region_mask, regions_of
 from jogak.spec import Region, SpecError
 
@@ -82,3 +85,24 @@ def test_one_subject_or_no_places_have_no_parts() -> None:
     assert regions_of(Scene(subjects=(fox,), place="beach"), "en") == ()
     assert regions_of(Scene(subjects=(fox, Subject("balloon")), place="beach"), "en") == ()
     assert regions_of(Scene(subjects=(), place="beach"), "en") == ()
+
+
+@pytest.mark.parametrize("lang", ["en", "ko"])
+def test_a_part_says_nothing_that_the_whole_does_not(lang: Lang) -> None:
+    """So that an edited plan whose regions were left behind can be told."""
+    known, rng = lexicon(), random.Random(1)
+    for _ in range(300):
+        one, other = rng.sample(known.concepts, 2)
+        colour = rng.choice([None, *(word.id for word in known.colours)])
+        scene = Scene(
+            subjects=(Subject(one.id, 1, "left", colour), Subject(other.id, 1, "right")),
+            place=rng.choice(known.places).id,
+            time=rng.choice(known.times).id,
+            weather=rng.choice(known.weathers).id,
+            look=rng.choice(known.looks).id,
+        )
+        whole = caption(scene, lang).lower()
+        parts = regions_of(scene, lang)
+        assert len(parts) == 2
+        for part in parts:
+            assert all(word.lower() in whole for word in re.findall(r"\w+", part.prompt)), part.prompt

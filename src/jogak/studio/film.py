@@ -5,6 +5,7 @@ Every line of `make_film` is a step that the store remembers, so a second run ma
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -261,6 +262,26 @@ def film_findings(plan: FilmPlan, model: ModelRef) -> Iterator[Finding]:
             )  # fmt: skip
         else:
             yield finding
+    yield from (left for shot in plan.shots if (left := _left_behind(shot)))
+
+
+def _left_behind(shot: Shot) -> Finding | None:
+    """An edited prompt whose regions still say what it was: they would draw it."""
+    strange = [
+        word
+        for region in shot.regions
+        for word in re.findall(r"\w+", region.prompt)
+        if word.lower() not in shot.prompt.lower()
+    ]
+    if not strange:
+        return None
+    return Finding(
+        level="warn", code="film.regions", about=shot.id,
+        en=f'{shot.id}: a region says "{strange[0]}", which the prompt does not, and it will be drawn. Edit both in '
+        "plan.yaml, or take the shot's regions out.",
+        ko=f"{shot.id}: 지시문에 없는 “{strange[0]}”이(가) regions에 있어 그대로 그려집니다. plan.yaml에서 둘 다 고치거나, "
+        "그 샷의 regions를 지우세요.",
+    )  # fmt: skip
 
 
 def take_note(lang: Lang) -> str:
