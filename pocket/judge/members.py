@@ -51,6 +51,7 @@ MEMBERS = (
     Member("controlnet-pose", WEIGHTS.with_name("pocket-control")),
     Member("ip-adapter", WEIGHTS.with_name("pocket-ip")),
     Member("upscale", WEIGHTS.with_name("pocket-upscale")),
+    Member("keypoints", WEIGHTS.with_name("pocket-keypoints")),
 )
 
 

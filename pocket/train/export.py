@@ -1,6 +1,7 @@
 """Assemble trained shards into the folder that Jogak ships, and draw a contact sheet with stock diffusers.
 
 python -m pocket.train.export --build build --out src/jogak/models/weights --sheet build/sheet.jpg
+python -m pocket.train.export --build build --out src/jogak/models/weights --only keypoints
 """
 
 from __future__ import annotations
@@ -12,9 +13,10 @@ from pathlib import Path
 import torch
 from diffusers import StableDiffusionPipeline
 from PIL import Image, ImageDraw
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from transformers import CLIPModel, CLIPTokenizer
 
+from jogak.models import keypoints
 from pocket.train.common import load_shards, save_shards
 from pocket.train.nets import build_judge, build_text, build_unet, build_vae, load_text, save_pipeline
 
@@ -37,6 +39,17 @@ def export(build: Path, out: Path) -> None:
     if list((build / "clip").glob("judge-*.safetensors")):
         judge.load_state_dict(load_shards(build / "clip", "judge"))
         save_clip(judge, out / "pocket-judge", build / "tokenizer")
+    if list((build / "keypoints").glob("keypoints-*.safetensors")):
+        export_keypoints(build / "keypoints", out / keypoints.NAME)
+
+
+def export_keypoints(build: Path, folder: Path) -> None:
+    """The trained keypoint net as Jogak reads it: fp16 safetensors and `config.json`, which says its name."""
+    folder.mkdir(parents=True, exist_ok=True)
+    state = {name: value.half().contiguous() for name, value in load_shards(build, "keypoints").items()}
+    save_file(state, folder / f"{keypoints.STEM}.safetensors")
+    config = {"model": keypoints.NAME} | json.loads((build / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
 
 
 def unpack(weights: Path, build: Path) -> None:
@@ -91,12 +104,16 @@ def main() -> None:
     parser.add_argument("--build", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--sheet", type=Path)
+    parser.add_argument("--only", choices=["keypoints"], help="this part alone")
     parser.add_argument(
         "--unpack", action="store_true", help="the other way: shipped parts into the build folder"
     )
     args = parser.parse_args()
     if args.unpack:
         unpack(args.out / "pocket", args.build)
+        return
+    if args.only == "keypoints":
+        export_keypoints(args.build / "keypoints", args.out / keypoints.NAME)
         return
     export(args.build, args.out)
     if args.sheet:

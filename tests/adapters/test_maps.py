@@ -14,7 +14,15 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
 
-from jogak.adapters.maps import annotators_folder, make_map, map_settings, missing_network, network_digest
+from jogak.adapters.maps import (
+    annotators_folder,
+    make_map,
+    map_settings,
+    missing_network,
+    network_digest,
+    pose_folder,
+    pose_note,
+)
 from jogak.adapters.poses import (
     COLOURS,
     JOINTS,
@@ -26,6 +34,7 @@ from jogak.adapters.poses import (
     read_pose,
 )
 from jogak.spec import SpecError
+from tests.tiny_keypoints import ship_keypoints, write_keypoints
 
 PHOTO = np.full((96, 128, 3), 230, np.uint8)
 cv2.rectangle(PHOTO, (30, 20), (90, 70), (200, 60, 40), -1)
@@ -36,6 +45,7 @@ cv2.rectangle(PHOTO, (30, 20), (90, 70), (20, 20, 20), 2)
 def annotators(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("JOGAK_ANNOTATORS", str(tmp_path / "annotators"))
     (tmp_path / "annotators").mkdir()
+    ship_keypoints(monkeypatch, tmp_path / "none")
     return tmp_path / "annotators"
 
 
@@ -215,7 +225,7 @@ def test_depth_keeps_proportions_when_the_folder_says_so(annotators: Path) -> No
     assert _for_depth(annotators / "depth", np.zeros((60, 120, 3), np.uint8)).shape == (28, 56, 3)
 
 
-def test_a_pose_network_finds_the_joints(annotators: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def save_vitpose(folder: Path) -> None:
     from transformers import VitPoseConfig, VitPoseForPoseEstimation
     from transformers.models.vitpose_backbone.configuration_vitpose_backbone import VitPoseBackboneConfig
 
@@ -225,7 +235,11 @@ def test_a_pose_network_finds_the_joints(annotators: Path, monkeypatch: pytest.M
         mlp_ratio=1, out_indices=[1], part_features=8, num_experts=1,
     )  # fmt: skip
     config = VitPoseConfig(backbone_config=backbone, num_labels=17, use_simple_decoder=True)
-    VitPoseForPoseEstimation(config).save_pretrained(annotators / "pose")
+    VitPoseForPoseEstimation(config).save_pretrained(folder)
+
+
+def test_a_pose_network_finds_the_joints(annotators: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save_vitpose(annotators / "pose")
     monkeypatch.setattr("jogak.adapters.annotators.SURE", 100.0)  # an untrained network says anything
     with pytest.raises(SpecError, match="nobody is seen"):
         make_map("pose", PHOTO)
@@ -259,12 +273,74 @@ def test_heat_becomes_joints_at_their_place(annotators: Path, monkeypatch: pytes
 
     monkeypatch.setattr(module, "_load_pose", lambda path, stamp: Net())
     monkeypatch.setattr(module, "_folder", lambda path, what: None)
+    (annotators / "config.json").write_text("{}")
     points = dict(zip(JOINTS, module.body_points(annotators, np.zeros((100, 200, 3), np.uint8)), strict=True))
     for name, (x, y) in (("nose", (96, 128)), ("left_shoulder", (144, 104)), ("right_shoulder", (48, 104))):
         assert points[name] == pytest.approx(((x + 2) / 192, (y + 2 - 80) / 96), abs=0.01)
     assert points["neck"] == pytest.approx((98 / 192, 26 / 96), abs=0.01)
     assert points["left_ankle"] is not None
     assert points["left_knee"] is None
+
+
+def test_pockets_own_net_reads_poses_where_nothing_else_is(
+    annotators: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(SpecError, match=r"need a pose network: the folder of ViTPose.*name a pose"):
+        make_map("pose", PHOTO)
+    assert (missing_network("pose") != "", network_digest("pose"), pose_note()) == (True, "", None)
+
+    own = ship_keypoints(monkeypatch, write_keypoints(tmp_path / "pocket-keypoints"))
+    assert (pose_folder(), missing_network("pose")) == (own, "")
+    found = make_map("pose", PHOTO)
+    assert found.shape == PHOTO.shape
+    assert sum(point is not None for point in read_pose(found)) >= 4, (
+        "an untrained net sees all joints somewhere"
+    )
+    np.testing.assert_array_equal(found, make_map("pose", PHOTO))
+    first = network_digest("pose")
+    assert first
+    note = pose_note("puppet.png")
+    assert note is not None
+    assert (note.level, note.code, note.about) == ("note", "pose.reader", "puppet.png")
+    assert "pocket-keypoints, trained on cut-out puppets; not for photographs" in note.en
+    assert "pocket-keypoints" in note.ko
+    assert "사진에는 맞지 않습니다" in note.ko
+
+    save_vitpose(annotators / "pose")
+    assert pose_folder() == annotators / "pose"
+    assert network_digest("pose") != first
+    assert pose_note() is None
+    monkeypatch.setattr("jogak.adapters.annotators.SURE", 100.0)  # by which ViTPose alone sees nobody
+    with pytest.raises(SpecError, match="nobody is seen"):
+        make_map("pose", PHOTO)
+    np.testing.assert_array_equal(make_map("pose", PHOTO, weights=own), found)
+
+
+def test_a_damaged_pose_network_is_not_replaced_unsaid(
+    annotators: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ship_keypoints(monkeypatch, write_keypoints(tmp_path / "pocket-keypoints"))
+    (annotators / "pose").mkdir()
+    assert "ViTPose" in missing_network("pose")
+    with pytest.raises(SpecError, match=r"config\.json"):
+        make_map("pose", PHOTO)
+    (annotators / "pose" / "config.json").write_text("{}")
+    with pytest.raises(SpecError, match=r"model\.safetensors"):
+        make_map("pose", PHOTO)
+
+
+def test_too_few_joints_are_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import jogak.adapters.annotators as module
+
+    own = ship_keypoints(monkeypatch, write_keypoints(tmp_path / "pocket-keypoints"))
+    for seen in (3, 4):
+        points = [(0.5, 0.1 * at) if at < seen else None for at in range(18)]
+        monkeypatch.setattr(module, "load_keypoints", lambda folder, points=points: lambda picture: points)
+        if seen < 4:
+            with pytest.raises(module.NobodySeen):
+                module.body_points(own, PHOTO)
+        else:
+            assert module.body_points(own, PHOTO) == points
 
 
 # poses

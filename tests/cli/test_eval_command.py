@@ -12,11 +12,13 @@ import PIL.Image
 import pytest
 from cyclopts import App
 
+from jogak.adapters.poses import pose_map
 from jogak.cli.eval import evaluate
 from jogak.cli.report import report
 from jogak.spec import JogakError, SpecError
 from jogak.spec.picture_scores import PictureScores
 from tests.judge.drawings import drawings
+from tests.tiny_keypoints import ship_keypoints, write_keypoints
 
 
 @pytest.fixture(autouse=True)
@@ -103,6 +105,29 @@ def test_a_map_whose_network_is_not_here_is_a_row_of_the_table(
     for kind in ("en", "ko"):
         jogak("report", "last", "-o", tmp_path / "report.html", "--lang", kind)
         assert "control_fidelity/" in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+def test_what_read_the_poses_is_told(
+    folders: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JOGAK_ANNOTATORS", str(tmp_path / "none"))
+    (tmp_path / "maps").mkdir()
+    PIL.Image.fromarray(pose_map("waving", 173, 173)).save(tmp_path / "maps" / "0.png")
+    words = ["eval", folders / "out", "--maps", f"pose={tmp_path / 'maps'}"]
+    ship_keypoints(monkeypatch, tmp_path / "absent")
+    jogak(*words)
+    said = " ".join(capsys.readouterr().out.split())
+    assert "not measured: control_fidelity/pose (its weights are not here: ViTPose" in said
+    assert "pck/pose" not in said
+    ship_keypoints(monkeypatch, write_keypoints(tmp_path / "pocket-keypoints"))
+    jogak(*words, "-o", tmp_path / "scores.json")
+    said = " ".join(capsys.readouterr().out.split())
+    assert "pck/pose" in said
+    assert "oks/pose" in said
+    assert "pocket-keypoints, trained on cut-out puppets; not for photographs" in said
+    scores = PictureScores.model_validate_json((tmp_path / "scores.json").read_text(encoding="utf-8"))
+    readers = {score.name: score.backbone for score in scores.whole if score.name.endswith("/pose")}
+    assert readers == {"pck/pose": "pocket-keypoints", "oks/pose": "pocket-keypoints"}
 
 
 @pytest.mark.parametrize(

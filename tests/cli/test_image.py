@@ -15,7 +15,10 @@ from cyclopts import App
 
 from jogak.cli.image import image, replay
 from jogak.image.infotext import read_infotext, read_recipe
+from jogak.models import resolve
 from jogak.spec import ImageRequest, JogakError, SpecError
+from tests.tiny_adapters import a_controlnet
+from tests.tiny_keypoints import ship_keypoints, write_keypoints
 
 FAST = ["--steps", "2", "--size", "64x72", "--backend", "torch"]
 
@@ -65,6 +68,32 @@ def test_a_picture_is_drawn_and_says_how(
     assert "Seed: 5" in (read_infotext(out) or "")
     assert str(out) in capsys.readouterr().out
     assert [path.name for path in out.parent.iterdir()] == ["out.png"]
+
+
+def test_the_pose_of_a_picture_steers_and_its_reader_is_named(
+    pocket_like: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JOGAK_ANNOTATORS", str(tmp_path / "none"))
+    a_controlnet(resolve(pocket_like, backend="torch")).save_pretrained(tmp_path / "control")
+    noise = np.random.default_rng(1).integers(0, 256, (80, 48, 3), dtype=np.uint8)
+    PIL.Image.fromarray(noise).save(tmp_path / "puppet.png")
+    steered = ["--control", f"pose={tmp_path / 'puppet.png'}#{tmp_path / 'control'}"]
+    words = ["image", "fox", "--model", pocket_like, *FAST]
+
+    ship_keypoints(monkeypatch, tmp_path / "none")
+    with pytest.raises(JogakError, match=r"pose network: the folder of ViTPose.*name a pose"):
+        jogak(*words, "-o", tmp_path / "without.png", *steered)
+    ship_keypoints(monkeypatch, write_keypoints(tmp_path / "pocket-keypoints"))
+    capsys.readouterr()
+    for name in ("a", "b"):
+        jogak(*words, "-o", tmp_path / f"{name}.png", *steered)
+        said = capsys.readouterr().err
+        assert "pocket-keypoints, trained on cut-out puppets; not for photographs" in said
+    jogak(*words, "-o", tmp_path / "plain.png", "--control", f"pose=waving#{tmp_path / 'control'}")
+    assert "puppets" not in capsys.readouterr().err, "a pose by name is read by nobody"
+    assert (pixels(tmp_path / "a.png") == pixels(tmp_path / "b.png")).all()
+    assert (pixels(tmp_path / "a.png") != pixels(tmp_path / "plain.png")).any()
+    assert [use.kind for use in read_recipe(tmp_path / "a.png").request.controls] == ["pose"]
 
 
 def test_several_pictures_count_up_names_and_seeds(pocket_like: Path, tmp_path: Path) -> None:

@@ -11,10 +11,13 @@ import pytest
 import torch
 import yaml
 
+from jogak.models.keypoints import NAME, KeypointNet, load_keypoints, read_joints
 from pocket.data.compose import empty_layout
+from pocket.data.maps import MIRROR
+from pocket.data.scenes import SceneSampler
 from pocket.data.sprites import Sprites, load
-from pocket.train import keypoints
-from pocket.train.common import load_shards
+from pocket.train import export, keypoints
+from pocket.train.common import feed, load_shards
 from tests.pocket.untrained import killed, write_build
 
 
@@ -39,9 +42,7 @@ def test_a_target_is_read_back_where_it_was_put(monkeypatch: pytest.MonkeyPatch)
     joints[..., 2] = (joints[..., 2] > 0.3).float()
     wanted = keypoints.targets(joints, 16, 16)
     torch.testing.assert_close(wanted.sum(2), torch.ones(3, 18))
-    points, there = keypoints.read_joints(
-        lambda pixels: wanted.clamp(min=1e-12).log(), torch.zeros(3, 3, 64, 64)
-    )  # type: ignore[arg-type]
+    points, there = read_joints(lambda pixels: wanted.clamp(min=1e-12).log(), torch.zeros(3, 3, 64, 64))  # type: ignore[arg-type]
     assert torch.equal(there > 0.5, joints[..., 2] > 0)
     off = (points - 64 * joints[..., :2]).abs()[joints[..., 2] > 0]
     assert off.max() < 1.0, "a quarter of a map's pixel"
@@ -49,12 +50,12 @@ def test_a_target_is_read_back_where_it_was_put(monkeypatch: pytest.MonkeyPatch)
 
 def test_every_part_learns_and_the_size_is_small() -> None:
     torch.manual_seed(1)
-    net = keypoints.KeypointNet(16)
+    net = KeypointNet(16)
     pixels, joints = torch.rand(2, 3, 64, 96), torch.rand(2, 18, 3).round()
     assert net(pixels).shape == (2, 18, 16 * 24 + 1)
     keypoints.loss_of(net, pixels, keypoints.targets(joints, 16, 24)).backward()
     assert [n for n, w in net.named_parameters() if w.grad is None or not w.grad.any()] == []
-    assert keypoints.parameters(keypoints.KeypointNet()) < 2.5e6
+    assert keypoints.parameters(KeypointNet(32)) < 1.5e6, "3 MB in fp16"
 
 
 def test_the_foremost_puppets_joints_inside_the_picture_count() -> None:
@@ -71,6 +72,53 @@ def test_the_foremost_puppets_joints_inside_the_picture_count() -> None:
     assert not found[2].any()
 
 
+def test_a_view_moves_joints_as_it_moves_pixels() -> None:
+    torch.manual_seed(4)
+    joints = torch.rand(40, 18, 3)
+    joints[..., :2] = 0.2 + 0.6 * joints[..., :2]
+    joints[..., 2] = 1.0
+    joints[:8] = 0  # nobody there
+    pixels = torch.zeros(40, 3, 96, 96)
+    for row, (x, y, _) in enumerate((joints[:, 4] * 96).tolist()):
+        pixels[row, :, int(y) - 1 : int(y) + 2, int(x) - 1 : int(x) + 2] = 1
+    view = keypoints.random_views(joints, 2.5)
+    seen, moved = keypoints.seen_through(view, pixels, 64), keypoints.joints_through(view, joints)
+    assert seen.shape == (40, 3, 64, 64)
+    mirrored = torch.linalg.det(view[..., :2]) < 0
+    assert 5 < mirrored.sum() < 35
+    assert not moved[:8].any()
+    compared = 0
+    for row in range(8, 40):
+        number = int(MIRROR[4]) if mirrored[row] else 4
+        x, y, there = moved[row, number].tolist()
+        if there and 0.05 < x < 0.95 and 0.05 < y < 0.95:
+            at = int(seen[row, 0].argmax())
+            assert (at % 64 + 0.5, at // 64 + 0.5) == pytest.approx((64 * x, 64 * y), abs=3)
+            compared += 1
+    assert compared > 20
+    span = torch.linalg.det(view[..., :2]).abs().sqrt()
+    assert span.min() >= 0.4 - 1e-6, "no more than 2.5 times as large"
+    assert span.max() <= 1 + 1e-6
+    assert 0 < (moved[8:, :, 2] == 0).float().mean() < 0.3, "some joints are cut off"
+
+
+def test_new_pictures_take_the_place_of_the_oldest(build: Path) -> None:
+    sprites = load(build / "sprites.npz", build / "puppets.npz")
+    pictures = keypoints.Pictures(sprites, None, 48, 0.0, "cpu", False)
+    pool = keypoints.Pool(pictures, feed(SceneSampler(sprites, people=1.0), 4, 1.0, 1, 0), 6)
+    pool.renew()
+    assert (pool.full, pool.at) == (4, 4)
+    first = pool.pixels.clone()
+    pool.renew()
+    assert (pool.full, pool.at) == (6, 2)
+    kept = (pool.pixels == first).flatten(1).all(1).tolist()
+    assert kept[2:4] == [True, True]
+    assert not any(kept[:2])
+    pixels, joints = pool.views(5, 32, 2.0)
+    assert (pixels.shape, joints.shape) == ((5, 3, 32, 32), (5, 18, 3))
+    assert 0 <= pixels.min() < pixels.max() <= 1
+
+
 def test_held_out_puppets_are_nobody_elses(build: Path) -> None:
     sprites: Sprites = load(build / "sprites.npz", build / "puppets.npz")
     known, unknown = (keypoints.share_of_puppets(sprites, part) for part in (False, True))
@@ -85,7 +133,16 @@ def test_killed_training_goes_on_and_ends_with_its_score(
     config = yaml.safe_load(Path("pocket/train/configs/keypoints.yaml").read_text())
     config |= {name: str(build / f"{name}.npz") for name in ("sprites", "puppets")}
     config |= {"vae": str(build / "vae"), "out": str(tmp_path / "out"), "size": 32, "widths": 8, "batch": 4}
-    config |= {"chunk": 8, "workers": 0, "seconds": 1.5, "save-every": 0.1, "test": 8}
+    config |= {
+        "drawn": 48,
+        "count": 16,
+        "chunk": 8,
+        "refresh": 2,
+        "workers": 0,
+        "seconds": 1.5,
+        "save-every": 0.1,
+        "test": 8,
+    }
     path, out = tmp_path / "small.yaml", tmp_path / "out"
     path.write_text(yaml.safe_dump(config))
     command = [sys.executable, "-m", "pocket.train.keypoints", "--config", str(path)]
@@ -101,3 +158,8 @@ def test_killed_training_goes_on_and_ends_with_its_score(
         assert line["pck"]["n"] == line["scenes"] == 8
         assert 0 <= line["pck"]["low"] <= line["pck"]["mean"] <= line["pck"]["high"] <= 1
     assert all(torch.isfinite(value).all() for value in load_shards(out, "keypoints").values())
+
+    export.export_keypoints(out, tmp_path / NAME)
+    assert sorted(path.name for path in (tmp_path / NAME).iterdir()) == ["config.json", "model.safetensors"]
+    noise = np.random.default_rng(1).integers(0, 256, (40, 60, 3), dtype=np.uint8)
+    assert len(load_keypoints(tmp_path / NAME)(noise)) == 18

@@ -8,11 +8,13 @@ import PIL.Image
 import pytest
 from PIL.PngImagePlugin import PngInfo
 
+from jogak.models.keypoints import FOLDER, has_keypoints
 from jogak.spec import SpecError
 from jogak.spec.picture_scores import EvalRequest
 from jogak.store import Store
 from jogak.studio.eval import GROUP, evaluate, find_pictures, plain_words, prepare
 from tests.judge.drawings import copied, drawings
+from tests.tiny_keypoints import ship_keypoints, write_keypoints
 
 PROMPT = "a (red:1.3) fox, <lora:sk:0.8> [dawn:dusk:0.5]"
 INFOTEXT = f"{PROMPT}\nSteps: 4, Sampler: Euler, CFG scale: 7, Seed: 1, Size: 64x64"
@@ -222,6 +224,7 @@ def annotators(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "annotators"
     folder.mkdir()
     monkeypatch.setenv("JOGAK_ANNOTATORS", str(folder))
+    ship_keypoints(monkeypatch, tmp_path / "none")
     return folder
 
 
@@ -309,6 +312,8 @@ def test_a_pose_is_held_against_the_one_found_again(
     assert pck is not None
     assert oks is not None
     assert (pck.name, pck.n, oks.name, oks.n) == ("pck/pose", 2, "oks/pose", 2)
+    assert pck.backbone == oks.backbone == "vitpose"
+    assert not any("puppets" in note for note in made.scores.notes)
     assert 0 <= pck.value < 0.5  # an untrained network finds nobody, or somebody elsewhere
     pairs = [record.result for record in store.run_record("last").records if record.name == "kept_map"]
     wanted = np.asarray(PIL.Image.open(pairs[0].wanted.path))
@@ -334,6 +339,57 @@ def test_a_pose_is_held_against_the_one_found_again(
     PIL.Image.new("RGB", (width, height)).save(place / "12.png")
     made = evaluate(store, prepare(asked(folders, maps=maps), store))
     assert ("control_fidelity/pose", "no_maps") in {(one.name, one.why) for one in made.scores.missing}
+
+
+def test_poses_are_read_by_pockets_own_net_where_nothing_else_is(
+    folders: Path, store: Store, tmp_path: Path, annotators: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    maps = {"pose": maps_of(folders, "pose", tmp_path / "maps")}
+    found = {}
+    for seed in (0, 1, 0):
+        folder = write_keypoints(tmp_path / f"net-{seed}", seed=seed)
+        ship_keypoints(monkeypatch, folder)
+        prepared = prepare(asked(folders, maps=maps), store)
+        assert (len(prepared.wanted), prepared.lacking) == (2, ())
+        scores = evaluate(store, prepared).scores
+        pck, oks = scores.get("pck"), scores.get("oks")
+        assert pck is not None
+        assert oks is not None
+        assert (pck.name, pck.n, oks.name, oks.n) == ("pck/pose", 2, "oks/pose", 2)
+        assert pck.backbone == oks.backbone == "pocket-keypoints"
+        assert any("trained on cut-out puppets; not for photographs" in note for note in scores.notes)
+        assert "control_fidelity/pose" not in {one.name for one in scores.missing}
+        states = [one.state for one in store.run_record("last").records if one.name == "kept_map"]
+        assert states == (["hit", "hit"] if seed in found else ["made", "made"]), "another net measures anew"
+        assert found.setdefault(seed, (pck.value, oks.value)) == (pck.value, oks.value)
+    assert found[0] != found[1]
+
+
+@pytest.mark.skipif(not has_keypoints(FOLDER), reason="not trained")
+def test_the_shipped_net_finds_the_pose_of_a_drawn_puppet_again(
+    store: Store, tmp_path: Path, annotators: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import random
+
+    from jogak.adapters.poses import draw_pose
+    from pocket.data.puppets import named_pose, random_puppet, render
+
+    ship_keypoints(monkeypatch, FOLDER)
+    for folder in ("out", "maps"):
+        (tmp_path / folder).mkdir()
+    for number, pose in enumerate(("waving", "running")):
+        drawn = render(random_puppet(random.Random(number)), named_pose(pose), 256)
+        rgba = PIL.Image.fromarray(drawn.rgba)
+        ground = PIL.Image.new("RGB", rgba.size, (200, 225, 240))
+        ground.paste(rgba, (0, 0), rgba)
+        ground.save(tmp_path / "out" / f"{pose}.png")
+        points = [(x / 256, y / 256) if there else None for x, y, there in drawn.keypoints.tolist()]
+        PIL.Image.fromarray(draw_pose(points, 256, 256)).save(tmp_path / "maps" / f"{pose}.png")
+    request = EvalRequest(folder=str(tmp_path / "out"), maps={"pose": str(tmp_path / "maps")})
+    pck = evaluate(store, prepare(request, store)).scores.get("pck")
+    assert pck is not None
+    assert pck.n == 2
+    assert pck.value > 0.85
 
 
 def test_the_pose_a_picture_was_drawn_to_is_known_from_its_recipe(

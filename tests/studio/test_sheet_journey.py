@@ -29,6 +29,7 @@ from jogak.studio.sheet_plan import Prepared, drawings, prepare, seconds_each
 from tests.judge.drawings import drawings as some_drawings
 from tests.lora_layouts import layers, peft_factors
 from tests.tiny_adapters import a_controlnet, save_adapter, save_tower
+from tests.tiny_keypoints import ship_keypoints, write_keypoints
 from tests.tiny_models import make_pocket_like
 
 
@@ -39,6 +40,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("JOGAK_HOME", str(folder / "home"))
         patch.setenv("JOGAK_THREADS", "1")
+        ship_keypoints(patch, folder / "none")
         ref = resolve(make_pocket_like(folder / "tiny"), backend="torch")
         shapes = dict(layers(load(ref).networks.unet_module))
         some = {name: shape for name, shape in shapes.items() if name.endswith((".to_q", ".to_v"))}
@@ -290,6 +292,25 @@ def test_the_price_is_told(prepared: Prepared) -> None:
     seconds = seconds_each(prepared)
     assert seconds is not None
     assert 1 < seconds < 60
+
+
+@pytest.mark.parametrize(
+    ("language", "said"),
+    [("en", "trained on cut-out puppets; not for photographs"), ("ko", "사진에는 맞지 않습니다")],
+)
+def test_poses_are_scored_by_pockets_own_net_where_nothing_else_is(
+    place: Path, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, language: str, said: str
+) -> None:
+    ship_keypoints(monkeypatch, write_keypoints(tmp_path / "pocket-keypoints"))
+    request = asked(place, tries=0, lang=language)
+    scores = make_sheet(store, prepare(request, place)).scores
+    pck = scores.get("pck")
+    assert pck is not None
+    assert (pck.name, pck.backbone, pck.n) == ("pck/pocket-keypoints", "pocket-keypoints", 2), (
+        "two poses by name"
+    )
+    assert any(said in note for note in scores.notes)
+    assert not [one for one in scores.missing if one.name.startswith("control_fidelity")]
 
 
 def test_joints_are_compared_where_a_network_sees_them(

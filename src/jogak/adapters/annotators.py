@@ -1,4 +1,7 @@
-"""Networks that find edges, depth or a body in a photograph; weights from a local file or folder, safetensors only."""
+"""Networks that find edges, depth or a body in a picture; weights from a local file or folder, safetensors only.
+
+Those for photographs are brought along; for the poses of puppets pocket has its own (`jogak.models.keypoints`).
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from jogak.models.diffusion import fill
+from jogak.models.keypoints import FEWEST, NAME, Joints, is_keypoint_net, load_keypoints
 from jogak.models.safe import read_header, read_json, read_part_headers, read_tensors
 from jogak.spec import SpecError
 
@@ -246,16 +250,30 @@ _COCO = (
 )  # fmt: skip
 
 
-@torch.inference_mode()
-def body_points(path: Path, picture: Picture) -> list[tuple[float, float] | None]:
-    """The 18 joints (`poses.JOINTS`) of the one person in the picture, as shares of its width and height.
+def pose_reader(path: Path) -> str:
+    """What reads the poses of a folder: "vitpose" or "pocket-keypoints". Raises `SpecError` without a config.json."""
+    _folder(path, "ViTPose")
+    return NAME if is_keypoint_net(path) else "vitpose"
 
-    The picture as a whole is taken as the person's box: cut it to the person first. Raises `SpecError` when the
-    folder holds no ViTPose, `NobodySeen` when the picture holds nobody.
+
+def body_points(path: Path, picture: Picture) -> Joints:
+    """The 18 joints (`poses.JOINTS`) of the one figure in the picture, as shares of its width and height.
+
+    A ViTPose takes the picture as a whole for the person's box: cut it to the person first. Raises `SpecError` when
+    the folder holds neither ViTPose nor pocket's keypoint net, `NobodySeen` when the picture holds nobody.
     """
+    points = load_keypoints(path)(picture) if pose_reader(path) == NAME else _vitpose_points(path, picture)
+    if sum(point is not None for point in points) < FEWEST:
+        raise NobodySeen(
+            "nobody is seen in the picture; cut it to the person, name a pose, or give a ready pose map (none=)."
+        )
+    return points
+
+
+@torch.inference_mode()
+def _vitpose_points(path: Path, picture: Picture) -> Joints:
     from jogak.adapters.poses import JOINTS
 
-    _folder(path, "ViTPose")
     net = _load_pose(path, _stamp(path))
     rows, columns = net.config.backbone_config.image_size
     height, width = picture.shape[:2]
@@ -273,10 +291,6 @@ def body_points(path: Path, picture: Picture) -> list[tuple[float, float] | None
             column = (x + 0.5) * columns / map_of_one.shape[1]
             row = (y + 0.5) * rows / map_of_one.shape[0]
             seen[name] = ((column - move[0, 2]) / share / width, (row - move[1, 2]) / share / height)
-    if len(seen) < 4:
-        raise NobodySeen(
-            "nobody is seen in the picture; cut it to the person, name a pose, or give a ready pose map (none=)."
-        )
     if "left_shoulder" in seen and "right_shoulder" in seen:
         (x0, y0), (x1, y1) = seen["left_shoulder"], seen["right_shoulder"]
         seen["neck"] = (x0 + x1) / 2, (y0 + y1) / 2

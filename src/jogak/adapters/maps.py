@@ -3,7 +3,8 @@
     make_map("canny", photo, low=80, high=160)
 
 Lines are found by arithmetic alone. HED, depth and the pose of a photograph need a network, whose weights are looked
-for in `annotators_folder()`; how to get there, or how to do without, is in the sentence when they are absent.
+for in `annotators_folder()`; how to get there, or how to do without, is in the sentence when they are absent. Poses of
+puppets are read by pocket's own net where nothing else is there; `pose_note` says so.
 Everything is deterministic: the same picture and settings give the same map on the same machine.
 """
 
@@ -24,6 +25,7 @@ from numpy.typing import NDArray
 
 from jogak.adapters.poses import pose_map
 from jogak.spec import ControlKind, SpecError
+from jogak.spec.preflight import Finding
 
 MAX_PIXELS = 50_000_000
 
@@ -124,26 +126,26 @@ def _hed(picture: Picture, *, weights: str | Path | None = None) -> Picture:
     """Holistically-nested edges (Xie and Tu, arXiv:1504.06375): soft outlines of things."""
     from jogak.adapters.annotators import hed_edges
 
-    return hed_edges(_weights("hed", weights, "hed.safetensors"), picture)
+    return hed_edges(_weights("hed", weights), picture)
 
 
 def _depth(picture: Picture, *, weights: str | Path | None = None) -> Picture:
     """Depth, near is bright, by a network of transformers (DPT, Depth Anything)."""
     from jogak.adapters.annotators import depth_map
 
-    return depth_map(_weights("depth", weights, "depth"), picture)
+    return depth_map(_weights("depth", weights), picture)
 
 
 def _pose(picture: Picture, *, name: str | None = None, weights: str | Path | None = None) -> Picture:
-    """The pose of the one person in the picture, by a network (ViTPose); with `name` a pose by name, of the
-    picture's size."""
+    """The pose of the one figure in the picture, by a network (ViTPose, else pocket's own for puppets); with `name` a
+    pose by name, of the picture's size."""
     height, width = picture.shape[:2]
     if name is not None:
         return pose_map(str(name), width, height)
     from jogak.adapters.annotators import body_points
     from jogak.adapters.poses import draw_pose
 
-    return draw_pose(body_points(_weights("pose", weights, "pose"), picture), width, height)
+    return draw_pose(body_points(_weights("pose", weights), picture), width, height)
 
 
 def _none(picture: Picture) -> Picture:
@@ -169,9 +171,48 @@ _INSTEAD: Mapping[str, str] = MappingProxyType({
 })  # fmt: skip
 
 
-def _weights(kind: str, given: str | Path | None, usual: str) -> Path:
+def _place(kind: str) -> Path:
+    """Where the network of a kind lies, or would lie: in `annotators_folder()`, else, of poses, pocket's own.
+
+    What is put into `annotators_folder()` counts even when it is damaged: another reader must not take its place
+    unsaid.
+    """
+    usual = annotators_folder() / _SHORT[kind][1]
+    if kind == "pose" and not usual.exists():
+        from jogak.models import keypoints
+
+        if keypoints.has_keypoints(keypoints.FOLDER):
+            return keypoints.FOLDER
+    return usual
+
+
+def pose_folder() -> Path:
+    """The folder of the network that reads poses here, for `annotators.body_points`; `missing_network` says whether
+    there is one."""
+    return _place("pose")
+
+
+def pose_note(about: str = "control") -> Finding | None:
+    """What to know of the network that reads poses here; nothing for a ViTPose, or where there is none."""
+    from jogak.adapters.annotators import pose_reader
+    from jogak.models.keypoints import NAME
+
+    if missing_network("pose") or pose_reader(pose_folder()) != NAME:
+        return None
+    return Finding(
+        level="note",
+        code="pose.reader",
+        about=about,
+        en=f"Poses are read by {NAME}, trained on cut-out puppets; not for photographs. For those, put ViTPose "
+        "(config.json, model.safetensors) at $JOGAK_ANNOTATORS/pose.",
+        ko=f"자세는 {NAME}가 읽습니다. 오려 만든 인형 그림으로만 학습한 것이라 사진에는 맞지 않습니다. 사진에는 "
+        "ViTPose(config.json, model.safetensors)를 $JOGAK_ANNOTATORS/pose에 두세요.",
+    )
+
+
+def _weights(kind: str, given: str | Path | None) -> Path:
     """Where the network of a kind lies. Raises `SpecError` that says how to get it there."""
-    path = Path(given).expanduser() if given else annotators_folder() / usual
+    path = Path(given).expanduser() if given else _place(kind)
     if not path.exists():
         raise SpecError(f"maps of {kind} need {_NEEDED[kind]}; put it at {path}, {_INSTEAD[kind]}.")
     return path
@@ -182,7 +223,7 @@ def missing_network(kind: str) -> str:
     if kind not in _SHORT:
         return ""
     what, usual = _SHORT[kind]
-    place = annotators_folder() / usual
+    place = _place(kind)
     here = place.is_file() if place.suffix else (place / "config.json").is_file()
     return "" if here else f"{what} → $JOGAK_ANNOTATORS/{usual}"
 
@@ -191,7 +232,7 @@ def network_digest(kind: str) -> str:
     """sha256 of all files that the network of a kind is read from; empty for a kind that needs none, or lacks it."""
     if kind not in _SHORT or missing_network(kind):
         return ""
-    place = annotators_folder() / _SHORT[kind][1]
+    place = _place(kind)
     files = sorted(place.iterdir()) if place.is_dir() else [place]
     found = hashlib.sha256()
     for path in files:

@@ -129,9 +129,10 @@ def adapter_ref(path: Path, kind: str) -> Adapter:
     )
 
 
-@step(version="1")
-def control_map(kind: ControlKind, picture: Image) -> Image:
-    """The map that a ControlNet reads, of the picture's size, as a PNG to look at beside the result."""
+@step(version="2")
+def control_map(kind: ControlKind, picture: Image, network: str) -> Image:
+    """The map that a ControlNet reads, of the picture's size, as a PNG to look at beside the result. `network` is
+    the digest of what makes such maps (`network_digest`): another network makes another map."""
     pixels = make_map(kind, np.asarray(read_picture(picture.path)))
     return _kept(pixels)
 

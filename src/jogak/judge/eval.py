@@ -88,6 +88,8 @@ class Fidelity:
     """Default: the one of the kind."""
     why: Why = "no_detector"
     detail: str = ""
+    backbone: str = ""
+    """The network that took the maps from the pictures again, where its name matters."""
 
 
 @dataclass
@@ -277,7 +279,9 @@ def _fidelity(found: _Findings, fidelity: Sequence[Fidelity], seed: int) -> None
             continue
         name = part.measure or FIDELITY[part.kind][0]
         better = "lower" if name in LOWER_IS_BETTER else "higher"
-        score = mean_score(f"{name}/{part.kind}", part.values, backbone=part.kind, better=better, seed=seed)
+        score = mean_score(
+            f"{name}/{part.kind}", part.values, backbone=part.backbone or part.kind, better=better, seed=seed
+        )
         found.whole.append(score)
         found.each(part.rows, part.values, score)
         at_least, at_most = CONTROL_BARS.get(name, (None, None))

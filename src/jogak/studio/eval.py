@@ -375,6 +375,7 @@ def evaluate(
             request, pictures.names, pictures.images, ours, references.names if references else (), theirs,
             tuple(prompts.items()), prepared.eyes, _clip_name(prepared.eyes),
             tuple(rows[row] for row, _ in pairs), tuple(pair for _, pair in pairs), lacking, tuple(notes),
+            _reader(pairs),
         )  # fmt: skip
         _show(scored, pictures, references)
         return Evaluation(scored, written_scores(scored), run.id)
@@ -384,7 +385,7 @@ def _kept_maps(
     prepared: Prepared, wanted: Sequence[Wanted]
 ) -> tuple[list[tuple[int, MapPair]], tuple[Lack, ...], list[str]]:
     """What could be held against what, by row; what could not; and notes on single pictures."""
-    from jogak.adapters.maps import network_digest
+    from jogak.adapters.maps import network_digest, pose_note
 
     digests = {kind: network_digest(kind) for kind in {one.kind for one in wanted}}
     found = each(
@@ -405,7 +406,17 @@ def _kept_maps(
         f"{prepared.pictures.names[one.row]}: fewer than {FEWEST_JOINTS} joints were found in the pose that was asked for."
         for one in without[:UNREADABLE_SHOWN]
     ]
+    if "pose" in kinds and (note := pose_note()):
+        notes.append(note.en)
     return pairs, (*prepared.lacking, *empty), notes
+
+
+def _reader(pairs: Sequence[tuple[int, MapPair]]) -> str:
+    """The network that read the poses, where there are some: what it was trained on decides what they are worth."""
+    from jogak.adapters.annotators import pose_reader
+    from jogak.adapters.maps import pose_folder
+
+    return pose_reader(pose_folder()) if any(pair.kind == "pose" for _, pair in pairs) else ""
 
 
 def _clip_name(judges: Sequence[ModelRef]) -> str:
@@ -548,11 +559,11 @@ def _pose(asked: PIL.Image.Image, ready: bool, pixels: NDArray[np.uint8]) -> _Co
 def _body(pixels: NDArray[np.uint8]) -> list[tuple[float, float] | None]:
     """The joints that the network sees; none where it sees nobody, which is a finding and no error."""
     from jogak.adapters.annotators import NobodySeen, body_points
-    from jogak.adapters.maps import annotators_folder
+    from jogak.adapters.maps import pose_folder
     from jogak.adapters.poses import JOINTS
 
     try:
-        return body_points(annotators_folder() / "pose", pixels)
+        return body_points(pose_folder(), pixels)
     except NobodySeen:
         return [None] * len(JOINTS)
 
@@ -572,7 +583,7 @@ def _small(pixels: NDArray[np.uint8]) -> Image:
     return _put(picture, ".jpg")
 
 
-@step(version="2")
+@step(version="3")
 def judge_pictures(
     request: EvalRequest,
     names: tuple[str, ...],
@@ -587,14 +598,16 @@ def judge_pictures(
     pairs: tuple[MapPair, ...],
     lacking: tuple[Lack, ...],
     notes: tuple[str, ...],
+    reader: str,
 ) -> PictureScores:
-    """The numbers, from what the judges saw; `rows` says which picture each of the `pairs` is of."""
+    """The numbers, from what the judges saw; `rows` says which picture each of the `pairs` is of, and `reader` what
+    read the poses."""
     current().progress(0, 1, "comparing")
     seen = _set(names, ours, tuple(picture.sha256 for picture in pictures))
     references = _set(reference_names, theirs) if reference_names else None
     inception = next((judge.name for judge in judges if judge.family == "inception"), "")
     return score_set(
-        seen, references, _words(dict(prompts), ours, judges, clip_name), _fidelities(rows, pairs, lacking),
+        seen, references, _words(dict(prompts), ours, judges, clip_name), _fidelities(rows, pairs, lacking, reader),
         inception=inception, seed=request.seed, notes=notes,
     )  # fmt: skip
 
@@ -628,7 +641,9 @@ def _words(
     return Words(name, rows, said, seen, read[[places[prompt] for prompt in said]])
 
 
-def _fidelities(rows: Sequence[int], pairs: Sequence[MapPair], lacking: Sequence[Lack]) -> list[Fidelity]:
+def _fidelities(
+    rows: Sequence[int], pairs: Sequence[MapPair], lacking: Sequence[Lack], reader: str
+) -> list[Fidelity]:
     """The values by kind and measure, then the kinds that have none."""
     found: dict[tuple[str, str], tuple[list[int], list[float]]] = {}
     for row, pair in zip(rows, pairs, strict=True):
@@ -638,7 +653,7 @@ def _fidelities(rows: Sequence[int], pairs: Sequence[MapPair], lacking: Sequence
             values.append(value)
     return [
         *(
-            Fidelity(kind, tuple(places), tuple(values), measure)
+            Fidelity(kind, tuple(places), tuple(values), measure, backbone=reader if kind == "pose" else "")
             for (kind, measure), (places, values) in found.items()
         ),
         *(Fidelity(kind, (), (), why=why, detail=detail) for kind, why, detail in lacking),

@@ -15,7 +15,7 @@ import numpy as np
 from jogak.adapters.control import check_control, find_control
 from jogak.adapters.ip import check_ip, find_ip
 from jogak.adapters.lora import find_lora
-from jogak.adapters.maps import pose_note
+from jogak.adapters.maps import network_digest, pose_note
 from jogak.image.draw import draw_image
 from jogak.image.files import import_picture, read_picture
 from jogak.image.infotext import Recipe, read_recipe, versions
@@ -218,7 +218,7 @@ def _control(store: Store, flag: ControlFlag, request: ImageRequest) -> tuple[Co
         kind=kind, shows=shows, image=picture.sha256, weight=flag.weight, start=flag.start, end=flag.end,
         model=flag.model,
     )  # fmt: skip
-    return use, picture if kind == "none" else control_map(kind, picture)
+    return use, picture if kind == "none" else control_map(kind, picture, network_digest(kind))
 
 
 def replay_picture(

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from safetensors.torch import save_file
 
 import jogak
-from jogak.adapters.maps import annotators_folder
+from jogak.adapters.annotators import pose_reader
+from jogak.adapters.maps import missing_network, pose_folder, pose_note
 from jogak.image.draw import draw_image
 from jogak.image.files import import_picture
 from jogak.image.steer import Steering, adapter_ref, named_pose
@@ -361,13 +362,14 @@ def _shown(
 
 def _judged(bench: _Bench, takes: Sequence[Sequence[Take]], picks: Sequence[int]) -> Judged:
     prepared = bench.prepared
-    net = annotators_folder() / "pose"
-    keypoints = adapter_ref(net, "pose") if (net / "config.json").is_file() else None
+    net = pose_folder()
+    keypoints = None if missing_network("pose") else adapter_ref(net, "pose")
     joints = [
         None if keypoints is None or not isinstance(pose, str)
         else joints_kept(takes[at][picks[at]].picture, pose, keypoints)
         for at, pose in enumerate(prepared.poses)
     ]  # fmt: skip
+    measured = any(one is not None for one in joints)
     found = prepared.references
     return Judged(
         lang=prepared.request.language,
@@ -379,9 +381,15 @@ def _judged(bench: _Bench, takes: Sequence[Sequence[Take]], picks: Sequence[int]
         bar=bench.bar,
         judge=bench.judges[1],
         joints=tuple(joints),
+        reader=pose_reader(net) if measured else "",
         posed=any(prepared.poses),
-        notes=_notes(bench, takes),
+        notes=(*_notes(bench, takes), *_reader_notes(bench, measured)),
     )
+
+
+def _reader_notes(bench: _Bench, measured: bool) -> tuple[str, ...]:
+    note = pose_note() if measured else None
+    return () if note is None else (note.text(bench.prepared.request.language),)
 
 
 def _notes(bench: _Bench, takes: Sequence[Sequence[Take]]) -> tuple[str, ...]:

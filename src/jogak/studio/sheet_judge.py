@@ -54,13 +54,14 @@ class Judged(Spec):
     bar: float
     judge: ModelRef
     joints: tuple[float | None, ...] = Field(description="each panel's PCK@0.1, where it was measured")
+    reader: str = Field(default="", description="what read the joints: vitpose or pocket-keypoints")
     posed: bool = Field(description="poses were asked for")
     notes: tuple[str, ...]
 
 
 @step(version="1")
 def joints_kept(picture: Image, pose: str, net: Adapter) -> float:
-    """PCK@0.1 of a named pose in a picture, by ViTPose; 0 when it sees nobody."""
+    """PCK@0.1 of a named pose in a picture, by the network of a folder; 0 when it sees nobody."""
     pixels = np.asarray(read_picture(picture.path).rgb)
     height, width = pixels.shape[:2]
     side = min(height, width)
@@ -85,7 +86,7 @@ def look_of(take: Take, read: NDArray[np.floating], said: Sequence[str], panel: 
     return Look(rows["features"][0].numpy(), lead(rows["clip"][0].numpy(), read, said, panel), take.copied)
 
 
-@step(version="1")
+@step(version="2")
 def judge_sheet(judged: Judged, page: Image) -> PictureScores:
     """Scores of the kept panels, and all takes as alternatives; `page` stands for the sheet that was chosen."""
     read = load_clip(judged.judge.folder).read(judged.said)
@@ -109,7 +110,7 @@ def judge_sheet(judged: Judged, page: Image) -> PictureScores:
     ]
     more, missing = [], list(scores.missing)
     if joints:
-        more = [mean_score("pck/vitpose", joints, backbone="vitpose")]
+        more = [mean_score(f"pck/{judged.reader}", joints, backbone=judged.reader)]
         bars.append(Bar(name="pck", value=more[0].value, at_least=PCK_BAR, n=len(joints), part="control"))
         missing = [one for one in missing if not one.name.startswith("control_fidelity")]
     items = tuple(
