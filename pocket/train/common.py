@@ -21,7 +21,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset
 from transformers import CLIPTokenizer
 
-from jogak.models.captions import Scene
+from jogak.models.captions import Lang, Scene
+from pocket.data import wrong
 from pocket.data.compose import Layout
 from pocket.data.scenes import SceneSampler
 from pocket.train.nets import TEXT_LENGTH
@@ -34,6 +35,9 @@ class SceneFeed(IterableDataset):
     """Endless batches of (layout, token ids) for one aspect; every worker has its own seed.
 
     Token ids are (B, languages, 77) int16: the first caption in either language, the second in the other.
+    With `negatives`, the share of scenes that get wrong captions where they can (pocket.data.wrong), they are
+    (B, 2 * languages, 77): the right ones, then the wrong ones in the same languages. A row of nothing but
+    padding stands where there is no wrong caption.
     """
 
     def __init__(
@@ -44,8 +48,10 @@ class SceneFeed(IterableDataset):
         seed: int,
         tokenizer: Path | None,
         languages: int,
+        negatives: float = 0.0,
     ) -> None:
         self.sampler, self.batch, self.aspect, self.seed = sampler, batch, aspect, seed
+        self.negatives = negatives
         self.languages = languages if tokenizer else 0
         self.tokenizer = CLIPTokenizer.from_pretrained(tokenizer) if tokenizer else None
 
@@ -58,14 +64,19 @@ class SceneFeed(IterableDataset):
     def make(self, rng: random.Random) -> tuple[Layout, Tensor]:
         scenes: list[Scene] = [self.sampler.scene(rng) for _ in range(self.batch)]
         layout = self.sampler.layout(scenes, rng, self.aspect)
-        texts = []
-        for scene in scenes:
-            first = rng.choice(("en", "ko"))
-            order = (first, "ko" if first == "en" else "en")[: self.languages]
-            texts += [self.sampler.caption(scene, lang, rng) for lang in order]
+        texts = [text for scene in scenes for text in self.captions(scene, rng)]
         if self.tokenizer is None:
             return layout, torch.zeros(self.batch, 0, TEXT_LENGTH, dtype=torch.int16)
-        return layout, ids_of(self.tokenizer, texts).view(self.batch, self.languages, TEXT_LENGTH)
+        ids = ids_of(self.tokenizer, [text or "" for text in texts])
+        ids[[text is None for text in texts]] = self.tokenizer.pad_token_id
+        return layout, ids.view(self.batch, -1, TEXT_LENGTH)
+
+    def captions(self, scene: Scene, rng: random.Random) -> Sequence[str | None]:
+        first: Lang = rng.choice(("en", "ko"))
+        order: tuple[Lang, ...] = (first, "ko" if first == "en" else "en")[: self.languages]
+        if self.negatives:
+            return wrong.captions(scene, order, rng, self.sampler, self.negatives)
+        return [self.sampler.caption(scene, lang, rng) for lang in order]
 
 
 def ids_of(tokenizer: CLIPTokenizer, texts: list[str]) -> Tensor:
@@ -84,8 +95,10 @@ def feed(
     workers: int,
     tokenizer: Path | None = None,
     languages: int = 2,
+    negatives: float = 0.0,
 ) -> Iterator[tuple[Layout, Tensor]]:
-    dataset = SceneFeed(sampler, batch, aspect, seed, tokenizer, languages)
+    """`SceneFeed`, made by worker processes."""
+    dataset = SceneFeed(sampler, batch, aspect, seed, tokenizer, languages, negatives)
     return iter(
         DataLoader(
             dataset,

@@ -144,7 +144,7 @@ def test_a_frozen_text_tower_is_no_part_of_the_optimiser() -> None:
     }  # fmt: skip
 
 
-SECONDS = {"control": 8}
+SECONDS = {"control": 8, "clip": 8}
 STEERED = {"widths": "32,64,64", "layers": 1, "count": 8, "refresh": 3}
 TRAINABLE = {
     "vae": {"size": 32, "chunk": 4},
