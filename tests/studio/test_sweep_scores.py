@@ -16,7 +16,7 @@ from jogak.judge.clip import load_judge
 from jogak.judge.features import features
 from jogak.judge.memorisation import Looks, thumb
 from jogak.spec.training import CellScores
-from jogak.studio.sweep_scores import Cell, Ruler, Seen, choose, reasons, verdict, weigh
+from jogak.studio.sweep_scores import Cell, Eyes, Ruler, Seen, choose, reasons, verdict, weigh
 from pocket.data.compose import PLACES, TIMES, Painter, empty_layout
 
 SEEDS = 2
@@ -114,18 +114,26 @@ def drawn(studio: Studio, taught: NDArray[np.uint8]) -> dict[str, NDArray[np.uin
     }
 
 
-def swept(studio: Studio, taught: NDArray[np.uint8], drawn: dict[str, NDArray[np.uint8]], *kinds: str):
+def swept(
+    studio: Studio,
+    taught: NDArray[np.uint8],
+    drawn: dict[str, NDArray[np.uint8]],
+    *kinds: str,
+    eyes: Eyes = "clip",
+):
     """The scores of a training whose checkpoints, 100 steps apart, draw pictures of these kinds."""
     ruler = Ruler(
         studio.seen(taught, mirrored=True),
         tuple(i for i in range(len(ASKED)) for _ in range(SEEDS)),
         load_judge().read(PROMPTS),
         SEEDS,
+        eyes,
     )
     cells = [Cell(kind, 100 * (i + 1), 1.0, studio.seen(drawn[kind])) for i, kind in enumerate(kinds)]
     return weigh(cells, Cell("", 0, 0.0, studio.seen(drawn["plain"])), ruler)
 
 
+@pytest.mark.parametrize("eyes", ["clip", "features"])
 @pytest.mark.parametrize(
     ("kinds", "best", "word"),
     [
@@ -137,8 +145,8 @@ def swept(studio: Studio, taught: NDArray[np.uint8], drawn: dict[str, NDArray[np
         (("noise", "noise", "noise"), "noise", "diverged"),
     ],
 )
-def test_the_planted_trainings_are_told_apart(studio, taught, drawn, kinds, best, word) -> None:
-    scores, plain = swept(studio, taught, drawn, *kinds)
+def test_the_planted_trainings_are_told_apart(studio, taught, drawn, kinds, best, word, eyes) -> None:
+    scores, plain = swept(studio, taught, drawn, *kinds, eyes=eyes)
     chosen = choose(scores, plain)
     assert scores[chosen].checkpoint == best, [(one.checkpoint, one.value) for one in scores]
     assert verdict(scores, chosen, plain) == word

@@ -139,7 +139,7 @@ def make_film(
         facts = FilmFacts(
             plan=plan, scores=scores, pictures=keyframes, poster=keyframes[0], contact=contact, clips=told, film=film,
             models=(model, judge), stages=stages(made), diagram=diagram,
-            adjusted=(*adjusted, *subtitles.notes, *edit_notes(plan), take_note(plan.lang)), version=jogak.__version__,
+            adjusted=(*adjusted, *subtitles.notes, *edit_notes(plan), take_note(plan.lang), *region_notes(plan)), version=jogak.__version__,
         )  # fmt: skip
         files = {
             "film.mp4": film, "film.srt": srt, "film.vtt": vtt, "film.otio": otio, "plan.yaml": written_plan(plan),
@@ -282,6 +282,20 @@ def _left_behind(shot: Shot) -> Finding | None:
         ko=f"{shot.id}: 지시문에 없는 “{strange[0]}”이(가) regions에 있어 그대로 그려집니다. plan.yaml에서 둘 다 고치거나, "
         "그 샷의 regions를 지우세요.",
     )  # fmt: skip
+
+
+def region_notes(plan: FilmPlan) -> tuple[str, ...]:
+    """For the report: which keyframes were drawn part by part."""
+    shots = ", ".join(shot.id for shot in plan.shots if shot.regions)
+    if not shots:
+        return ()
+    if plan.lang == "ko":
+        return (
+            f"{shots}: 여럿이 함께 나오므로, 키프레임의 부분마다 제 지시문을 따로 주어 그렸습니다(regions).",
+        )
+    return (
+        f"{shots}: several are in the picture, so that each part of the keyframe was drawn from words of its own (regions).",
+    )
 
 
 def take_note(lang: Lang) -> str:

@@ -4,7 +4,7 @@ A LoRA is worth what it brings (the character) and what it leaves alone (the pro
 nothing when it hands out its training pictures. For each picture the geometric mean of three shares, 0 to 1:
 
 - likeness: feature cosine to the training pictures, 0 at the plain model's, 1 at that of the training pictures among
-  themselves (subject fidelity of DreamBooth, arXiv 2208.12242);
+  themselves (subject fidelity of DreamBooth, arXiv 2208.12242; there, too, by a CLIP and by another network);
 - obedience: how much nearer, for a CLIP, the picture is to its own prompt than to others (both ways centred), as a
   share of the plain model's lead;
 - variety: how far it lies from its cell's other pictures, as a share of how far training pictures lie apart;
@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +35,9 @@ THERE = 0.5
 """Likeness from which the character counts as learned."""
 TIE = 0.01
 """Values this near count as equal."""
+
+
+Eyes = Literal["clip", "features"]
 
 
 @dataclass(frozen=True)
@@ -66,14 +70,20 @@ class Ruler:
     """unit rows of all prompts, those of the pictures and others to tell them from, the trigger word taken out"""
     seeds: int
     """pictures in a row that share a prompt"""
+    eyes: Eyes
+    """who sees likeness: the judging CLIP, or the network of `Looks.features`"""
+
+    def subject(self, seen: Seen) -> Vectors:
+        """The rows by which a character is known again."""
+        return seen.clip if self.eyes == "clip" else seen.looks.features
 
 
 def weigh(cells: Sequence[Cell], plain: Cell, ruler: Ruler) -> tuple[list[CellScores], CellScores]:
     """Scores of the cells and of the plain model, in order."""
-    nothing = float(identity(plain.seen.looks.features, ruler.training.looks.features).mean())
+    taught = ruler.subject(ruler.training)
+    nothing = float(identity(ruler.subject(plain.seen), taught).mean())
     lead = float(_leads(plain.seen, ruler).mean())
-    same, own = _ceiling(ruler.training.looks.features)
-    marks = _Marks(nothing, same, lead, own)
+    marks = _Marks(nothing, 1 - _apart(taught), lead, _apart(ruler.training.looks.features))
     return [_weighed(cell, ruler, marks) for cell in cells], _weighed(plain, ruler, marks)
 
 
@@ -85,22 +95,18 @@ class _Marks:
     training_distance: float
 
 
-def _ceiling(features: Vectors) -> tuple[float, float]:
-    """(identity, mean distance) of the training pictures among themselves; one picture is only like itself."""
-    if len(features) < 2:
-        return 1.0, 0.0
-    apart = diversity(features)
-    return 1 - apart, apart
+def _apart(training: Vectors) -> float:
+    """Mean distance of the training pictures among themselves; one picture is only like itself."""
+    return diversity(training) if len(training) > 1 else 0.0
 
 
 def _weighed(cell: Cell, ruler: Ruler, marks: _Marks) -> CellScores:
-    features = cell.seen.looks.features
-    alike = identity(features, ruler.training.looks.features)
+    alike = identity(ruler.subject(cell.seen), ruler.subject(ruler.training))
     likeness = _share(alike - marks.plain_identity, marks.training_identity - marks.plain_identity)
     leads = _leads(cell.seen, ruler)
     measurable = marks.plain_lead >= LEAST_LEAD
     obedience = _share(leads, marks.plain_lead) if measurable else np.ones(len(leads))
-    apart = _distances(features)
+    apart = _distances(cell.seen.looks.features)
     variety = _share(apart, marks.training_distance)
     copied = _copies(cell.seen.looks, ruler.training.looks)
     values = np.cbrt(likeness * obedience * variety) * ~copied
