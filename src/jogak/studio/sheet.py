@@ -46,7 +46,7 @@ from jogak.spec.training import Tensors
 from jogak.store import Progress, Store, current, each, scope, step
 from jogak.store.pictures import read_picture
 from jogak.studio.eval import written_scores
-from jogak.studio.sheet_judge import Judged, Take, joints_kept, judge_sheet, look_of
+from jogak.studio.sheet_judge import Judged, Take, eyes_of, joints_kept, judge_sheet, look_of, subjects
 from jogak.studio.sheet_plan import (
     EYED,
     MOST_REDRAWN,
@@ -58,6 +58,7 @@ from jogak.studio.sheet_plan import (
 from jogak.studio.sheet_scores import (
     ENOUGH,
     FIXED_BAR,
+    FIXED_CLIP_BAR,
     WEIGHTS,
     Look,
     choose,
@@ -149,10 +150,12 @@ class _Bench:
         self, prepared: Prepared, given: _Given, references: Tensors | None, judges: tuple[ModelRef, ...]
     ) -> None:
         self.prepared, self.given, self.references, self.judges = prepared, given, references, judges
-        self.known = None if references is None else read_tensors(references)["features"].numpy()
+        self.eyes = eyes_of(prepared.ref, judges[1])
+        self.known = None if references is None else subjects(references, self.eyes)
         self.own_bar = own_bar(self.known)
         asked = prepared.request.bar
-        self.bar = asked if asked is not None else FIXED_BAR if self.own_bar is None else self.own_bar
+        fixed = FIXED_BAR if self.eyes == BACKBONE else FIXED_CLIP_BAR
+        self.bar = asked if asked is not None else fixed if self.own_bar is None else self.own_bar
         self._read = load_clip(judges[1].folder).read(prepared.said)
 
     def take(self, panel: int, number: int) -> Take:
@@ -199,7 +202,7 @@ class _Bench:
         return ImageRequest.parse(full), steering
 
     def look(self, panel: int, take: Take) -> Look:
-        return look_of(take, self._read, self.prepared.said, panel)
+        return look_of(take, self._read, self.prepared.said, panel, self.eyes)
 
 
 def _named(asked: str | None, found: Path | None) -> str | None:
@@ -284,7 +287,7 @@ def _tell(done: int, total: int, text: str) -> None:
 # steps
 
 
-@step(version="1")
+@step(version="2")
 def draw_take(
     request: ImageRequest,
     given: Steering,
@@ -301,9 +304,10 @@ def draw_take(
     return Take(request=request, picture=picture, seen=seen, copied=copied, seconds=seconds)
 
 
-@step(version="1")
+@step(version="2")
 def looked_at(pictures: tuple[Image, ...], references: bool, judges: tuple[ModelRef, ...]) -> Tensors:
-    """What the judges see: `features` of the subjects, `clip` and `thumbs` of the whole; of references also `mirrored`."""
+    """What the judges see: `features` and `subject` (by the CLIP) of the subjects, `clip` and `thumbs` of the whole; of
+    references also `mirrored`."""
     here, clip = current(), load_clip(judges[1].folder)
     rows: dict[str, list[NDArray[np.generic]]] = {}
     for at, picture in enumerate(pictures):
@@ -316,6 +320,7 @@ def looked_at(pictures: tuple[Image, ...], references: bool, judges: tuple[Model
         left, top, right, bottom = subject_box(pixels)
         subject = np.ascontiguousarray(pixels[top:bottom, left:right])
         rows.setdefault("features", []).append(features(subject[None])[0])
+        rows.setdefault("subject", []).append(clip.see(subject[None])[0])
         rows.setdefault("clip", []).append(clip.see(pixels[None])[0])
         rows.setdefault("thumbs", []).append(thumb(pixels))
         if references:
@@ -380,6 +385,7 @@ def _judged(bench: _Bench, takes: Sequence[Sequence[Take]], picks: Sequence[int]
         reference_names=found.names if found else (),
         bar=bench.bar,
         judge=bench.judges[1],
+        eyes=bench.eyes,
         joints=tuple(joints),
         reader=pose_reader(net) if measured else "",
         posed=any(prepared.poses),
@@ -401,7 +407,7 @@ def _notes(bench: _Bench, takes: Sequence[Sequence[Take]]) -> tuple[str, ...]:
         bar = words["note_fixed_bar"].format(bench.bar, ENOUGH)
     else:
         bar = words["note_bar"].format(bench.bar, count)
-    notes = [words["note_measure"], bar]
+    notes = [words["note_measure"].format(bench.eyes), bar]
     if not count:
         notes.append(words["note_no_references"])
     elif prepared.trained:
@@ -419,7 +425,7 @@ def _facts(
     bench: _Bench, takes: Sequence[Sequence[Take]], shown: tuple[ShownPanel, ...], notes: tuple[str, ...]
 ) -> SheetFacts:
     request, who, prepared = bench.prepared.request, bench.prepared.request.character, bench.prepared
-    mean = mean_score(f"consistency/{BACKBONE}", [panel.consistency for panel in shown])
+    mean = mean_score(f"consistency/{bench.eyes}", [panel.consistency for panel in shown])
     korean = request.language == "ko"
     drawn = sum(map(len, takes))
     settings = (

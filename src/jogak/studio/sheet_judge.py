@@ -27,7 +27,6 @@ from jogak.studio.sheet_scores import Look, Worth, fault, lead, worths
 from jogak.studio.sheet_words import WORDS
 from jogak.training.cache import read_tensors
 
-CONSISTENCY = f"consistency/{BACKBONE}"
 PCK_BAR = 0.5
 """Share of the joints that a panel steered by pose is to keep."""
 
@@ -53,6 +52,7 @@ class Judged(Spec):
     reference_names: tuple[str, ...]
     bar: float
     judge: ModelRef
+    eyes: str = Field(description="whose features consistency is of: `eyes_of`")
     joints: tuple[float | None, ...] = Field(description="each panel's PCK@0.1, where it was measured")
     reader: str = Field(default="", description="what read the joints: vitpose or pocket-keypoints")
     posed: bool = Field(description="poses were asked for")
@@ -80,13 +80,25 @@ def joints_kept(picture: Image, pose: str, net: Adapter) -> float:
     return pck(found, wanted, float(spread.max()))
 
 
-def look_of(take: Take, read: NDArray[np.floating], said: Sequence[str], panel: int) -> Look:
+def eyes_of(model: ModelRef, judge: ModelRef) -> str:
+    """Whose features tell whether two subjects are one character, by name. A network that learnt from photographs sees
+    pocket's pictures all alike: five panels of a character and five of a stranger lay 0.54 and 0.47 from her pictures by
+    EfficientNet-lite0, 0.35 and 0.03 by pocket's judging CLIP."""
+    return judge.name if model.family == "pocket" else BACKBONE
+
+
+def subjects(seen: Tensors, eyes: str) -> Vectors:
+    """(N, D) of the subjects in pictures that were looked at."""
+    return read_tensors(seen)["features" if eyes == BACKBONE else "subject"].numpy()
+
+
+def look_of(take: Take, read: NDArray[np.floating], said: Sequence[str], panel: int, eyes: str) -> Look:
     """A take as it is chosen by; `read` (N, D) are the panels' words through the judging CLIP."""
-    rows = read_tensors(take.seen)
-    return Look(rows["features"][0].numpy(), lead(rows["clip"][0].numpy(), read, said, panel), take.copied)
+    clip = read_tensors(take.seen)["clip"][0].numpy()
+    return Look(subjects(take.seen, eyes)[0], lead(clip, read, said, panel), take.copied)
 
 
-@step(version="2")
+@step(version="3")
 def judge_sheet(judged: Judged, page: Image) -> PictureScores:
     """Scores of the kept panels, and all takes as alternatives; `page` stands for the sheet that was chosen."""
     read = load_clip(judged.judge.folder).read(judged.said)
@@ -94,15 +106,16 @@ def judge_sheet(judged: Judged, page: Image) -> PictureScores:
     if judged.references is not None:
         seen = {name: tensor.numpy() for name, tensor in read_tensors(judged.references).items()}
         references = Seen(judged.reference_names, seen["features"], seen["thumbs"], seen["mirrored"])
-    known = None if references is None else references.features
+    known = None if judged.references is None else subjects(judged.references, judged.eyes)
     looks = [
-        [look_of(take, read, judged.said, panel) for take in tried]
+        [look_of(take, read, judged.said, panel, judged.eyes) for take in tried]
         for panel, tried in enumerate(judged.takes)
     ]
     scores = _as_eval(judged, read, references)
     values = worths(looks, judged.picks, known)
     own = [values[panel][pick].consistency for panel, pick in enumerate(judged.picks)]
-    whole = mean_score(CONSISTENCY, own, backbone=BACKBONE)
+    name = f"consistency/{judged.eyes}"
+    whole = mean_score(name, own, backbone=judged.eyes)
     joints = [one for one in judged.joints if one is not None]
     bars = [
         Bar(name="consistency", value=min(own), at_least=judged.bar, n=len(own), part="quality"),
@@ -114,13 +127,13 @@ def judge_sheet(judged: Judged, page: Image) -> PictureScores:
         bars.append(Bar(name="pck", value=more[0].value, at_least=PCK_BAR, n=len(joints), part="control"))
         missing = [one for one in missing if not one.name.startswith("control_fidelity")]
     items = tuple(
-        item.model_copy(update={"scores": (_one(CONSISTENCY, value, BACKBONE), *item.scores)})
+        item.model_copy(update={"scores": (_one(name, value, judged.eyes), *item.scores)})
         for item, value in zip(scores.items, own, strict=True)
     )
     return PictureScores.model_validate(
         dict(scores)
         | {
-            "lead": CONSISTENCY,
+            "lead": name,
             "whole": (whole, *scores.whole, *more),
             "items": items,
             "bars": tuple(bars),
@@ -202,9 +215,9 @@ def _take_as_way(
     settings = {words["seed"]: str(take.request.seed)}
     if take.request.loras:
         settings[words["weight"]] = ", ".join(f"{use.weight:g}" for use in take.request.loras)
-    scores = [_one(CONSISTENCY, value.consistency, BACKBONE)]
+    scores = [_one(f"consistency/{judged.eyes}", value.consistency, judged.eyes)]
     if value.identity is not None:
-        scores.append(_one(f"identity/{BACKBONE}", value.identity, BACKBONE))
+        scores.append(_one(f"identity/{judged.eyes}", value.identity, judged.eyes))
     scores.append(_one(f"clip_margin/{judged.judge.name}", look.lead, judged.judge.name))
     return Alternative(
         name=f"{words['panel'].format(panel + 1)}, {words['take'].format(number + 1)}",

@@ -82,7 +82,7 @@ WORDS: Mapping[Lang, Mapping[str, str]] = MappingProxyType({
         "of {bar:.3f}.",
         "gained": " Drawing again brought the mean consistency from {:.3f} to {:.3f}.",
         "first_lost": "the panels below the bar were drawn again",
-        "note_measure": "Consistency is the mean of two cosines of EfficientNet-lite0 features: to the references and to the "
+        "note_measure": "Consistency is the mean of two cosines of {} features: to the references and to the "
         "other panels. The subject is what stands out (saliency), cut out as a box; nobody marked it. It sees likeness of "
         "drawing, not a person: another character in the same manner scores not far below.",
         "note_bar": "The bar, {:.3f}, is what nine in ten of the {} references reach among themselves.",
@@ -114,7 +114,7 @@ WORDS: Mapping[Lang, Mapping[str, str]] = MappingProxyType({
         "벗어난 그림은 뒤로 미뤘습니다. 패널 {panels}개 중 {passed}개가 기준 {bar:.3f}에 이릅니다.",
         "gained": " 다시 그려서 평균 일관성이 {:.3f}에서 {:.3f}이 되었습니다.",
         "first_lost": "기준에 못 미친 패널을 다시 그림",
-        "note_measure": "일관성은 EfficientNet-lite0 특징의 코사인 두 가지(참고 그림에 대한 것, 다른 패널에 대한 것)의 평균입니다. "
+        "note_measure": "일관성은 {} 특징의 코사인 두 가지(참고 그림에 대한 것, 다른 패널에 대한 것)의 평균입니다. "
         "대상은 눈에 띄는 곳(살리언시)을 상자로 자른 것이며 사람이 표시하지 않았습니다. 이 숫자는 그림의 닮음을 볼 뿐 누구인지를 "
         "알아보지 못합니다. 같은 화풍의 다른 캐릭터도 조금 낮을 뿐입니다.",
         "note_bar": "기준 {0:.3f}은 참고 그림 {1}장 열에 아홉이 서로에게서 얻는 값입니다.",
