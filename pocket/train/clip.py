@@ -21,7 +21,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import CLIPModel, CLIPTokenizer
 
-from jogak.models.captions import Telling
 from pocket.data.compose import Painter
 from pocket.data.scenes import SceneSampler
 from pocket.data.sprites import Sprites, load
@@ -30,6 +29,7 @@ from pocket.train.common import (
     Log,
     Masters,
     adamw,
+    add_scene_arguments,
     agreed,
     feed,
     ids_of,
@@ -38,6 +38,7 @@ from pocket.train.common import (
     load_shards,
     rank,
     save_shards,
+    scenes_of,
     schedule,
     seed_all,
 )
@@ -146,23 +147,7 @@ def arguments() -> argparse.Namespace:
         "--negatives", type=float, default=0.0,
         help="share of pictures that come with wrong captions too, where something can be changed; 0: none",
     )  # fmt: skip
-    parser.add_argument(
-        "--pairs", type=float, default=0.0,
-        help="share of pictures made of two different things of a good size; of the others a quarter has two by chance",
-    )  # fmt: skip
-    parser.add_argument(
-        "--painted",
-        type=float,
-        default=1.0,
-        help="how many times as often as usual a thing has a named colour",
-    )
-    parser.add_argument("--look-told", type=float, default=0.5, help="share of captions that tell the look")
-    parser.add_argument(
-        "--position-told",
-        type=float,
-        default=0.7,
-        help="share of captions that tell positions, tags not counted",
-    )
+    add_scene_arguments(parser)
     parser.add_argument(
         "--probes",
         type=int,
@@ -194,10 +179,7 @@ def main() -> None:
 
     sprites = load(args.sprites, args.puppets)
     painter = Painter(sprites.pixels, device)
-    sampler = SceneSampler(
-        sprites, people=args.people, pairs=args.pairs, painted=args.painted,
-        telling=Telling(args.look_told, args.position_told),
-    )  # fmt: skip
+    sampler = SceneSampler(sprites, people=args.people, **scenes_of(args))
     tokenizer = CLIPTokenizer.from_pretrained(args.tokenizer)
     model = build_clip() if args.which == "pocket" else build_judge()
     if args.init:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import ctypes
 import json
 import math
@@ -21,7 +22,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset
 from transformers import CLIPTokenizer
 
-from jogak.models.captions import Lang, Scene
+from jogak.models.captions import Lang, Scene, Telling
 from pocket.data import wrong
 from pocket.data.compose import Layout
 from pocket.data.scenes import SceneSampler
@@ -77,6 +78,33 @@ class SceneFeed(IterableDataset):
         if self.negatives:
             return wrong.captions(scene, order, rng, self.sampler, self.negatives)
         return [self.sampler.caption(scene, lang, rng) for lang in order]
+
+
+def add_scene_arguments(parser: argparse.ArgumentParser) -> None:
+    """Which scenes are drawn and what their captions tell, alike for all that learns from captions."""
+    parser.add_argument(
+        "--pairs", type=float, default=0.0,
+        help="share of pictures made of two different things of a good size; of the others a quarter has two by chance",
+    )  # fmt: skip
+    parser.add_argument(
+        "--painted",
+        type=float,
+        default=1.0,
+        help="how many times as often as usual a thing has a named colour",
+    )
+    parser.add_argument("--look-told", type=float, default=0.5, help="share of captions that tell the look")
+    parser.add_argument(
+        "--position-told",
+        type=float,
+        default=0.7,
+        help="share of captions that tell positions, tags not counted",
+    )
+
+
+def scenes_of(args: argparse.Namespace) -> dict[str, Any]:
+    """What `add_scene_arguments` asked for, as `SceneSampler` takes it."""
+    telling = Telling(args.look_told, args.position_told)
+    return {"pairs": args.pairs, "painted": args.painted, "telling": telling}
 
 
 def ids_of(tokenizer: CLIPTokenizer, texts: list[str]) -> Tensor:

@@ -22,7 +22,6 @@ from diffusers.schedulers import DDIMScheduler
 from torch import Tensor, nn
 from transformers import CLIPTokenizer
 
-from jogak.models.captions import Telling
 from pocket.data.compose import Layout, Painter
 from pocket.data.scenes import SceneSampler
 from pocket.data.sprites import load
@@ -32,6 +31,7 @@ from pocket.train.common import (
     Log,
     Masters,
     adamw,
+    add_scene_arguments,
     agreed,
     feed,
     ids_of,
@@ -40,6 +40,7 @@ from pocket.train.common import (
     load_shards,
     rank,
     save_shards,
+    scenes_of,
     schedule,
     seed_all,
 )
@@ -177,23 +178,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--plain", type=float, default=0.4, help="share of pictures on a plain ground")
     parser.add_argument("--puppets", type=Path, help="an .npz of pocket.data.puppets --many")
     parser.add_argument("--people", type=float, default=0.2, help="share of pictures with a puppet")
-    parser.add_argument(
-        "--pairs", type=float, default=0.0,
-        help="share of pictures made of two different things of a good size; of the others a quarter has two by chance",
-    )  # fmt: skip
-    parser.add_argument(
-        "--painted",
-        type=float,
-        default=1.0,
-        help="how many times as often as usual a thing has a named colour",
-    )
-    parser.add_argument("--look-told", type=float, default=0.5, help="share of captions that tell the look")
-    parser.add_argument(
-        "--position-told",
-        type=float,
-        default=0.7,
-        help="share of captions that tell positions, tags not counted",
-    )
+    add_scene_arguments(parser)
     parser.add_argument("--attention", choices=("flash", "efficient", "math"), default="flash")
     parser.add_argument("--init", type=Path, help="folder of an earlier run's unet shards")
     parser.add_argument(
@@ -260,9 +245,8 @@ def main() -> None:
         began = time.perf_counter()
         close_ups = (width, height) == (128, 128) and len(shapes) > 1
         sampler = SceneSampler(
-            sprites, plain=args.plain, people=args.people, close_ups=close_ups, pairs=args.pairs,
-            painted=args.painted, telling=Telling(args.look_told, args.position_told),
-        )  # fmt: skip
+            sprites, plain=args.plain, people=args.people, close_ups=close_ups, **scenes_of(args)
+        )
         workers = args.workers if len(shapes) == 1 else max(1, args.workers // 2)
         batches = feed(sampler, min(CHUNK, args.count), width / height, seed, workers, args.tokenizer)
         cache = Cache(vae, painter, batches, height, width, args.count)

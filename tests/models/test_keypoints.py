@@ -224,7 +224,6 @@ def test_weights_that_are_no_numbers_see_nobody(tmp_path: Path, monkeypatch: pyt
     assert reader(NOISE) == [None] * JOINTS
 
 
-@pytest.mark.skipif(not has_keypoints(FOLDER), reason="not trained")
 def test_the_shipped_net_finds_the_joints_of_a_drawn_puppet() -> None:
     from jogak.judge.control_fidelity import pose_fidelity
     from pocket.data.puppets import named_pose, random_puppet, render

@@ -8,7 +8,7 @@ import PIL.Image
 import pytest
 from PIL.PngImagePlugin import PngInfo
 
-from jogak.models.keypoints import FOLDER, has_keypoints
+from jogak.models.keypoints import FOLDER
 from jogak.spec import SpecError
 from jogak.spec.picture_scores import EvalRequest
 from jogak.store import Store
@@ -365,7 +365,6 @@ def test_poses_are_read_by_pockets_own_net_where_nothing_else_is(
     assert found[0] != found[1]
 
 
-@pytest.mark.skipif(not has_keypoints(FOLDER), reason="not trained")
 def test_the_shipped_net_finds_the_pose_of_a_drawn_puppet_again(
     store: Store, tmp_path: Path, annotators: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

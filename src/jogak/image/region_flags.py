@@ -7,26 +7,14 @@ from dataclasses import dataclass
 
 from jogak.image.lora_tags import split_loras
 from jogak.spec import Region, SpecError
-from jogak.spec.image import MAX_REGIONS
+from jogak.spec.image import MAX_REGIONS, PLACES, Box
 
-Box = tuple[float, float, float, float]
-
-
-@dataclass(frozen=True)
-class _Place:
-    box: Box
-    en: str
-    ko: str
-
-
-_PLACES: dict[str, _Place] = {
-    "left": _Place((0.0, 0.0, 0.5, 1.0), "on the left", "왼쪽"),
-    "right": _Place((0.5, 0.0, 1.0, 1.0), "on the right", "오른쪽"),
-    "middle": _Place((0.25, 0.0, 0.75, 1.0), "in the middle", "가운데"),
-    "top": _Place((0.0, 0.0, 1.0, 0.5), "at the top", "위쪽"),
-    "bottom": _Place((0.0, 0.5, 1.0, 1.0), "at the bottom", "아래쪽"),
-}
-_NAMES = _PLACES | {place.ko: place for place in _PLACES.values()}
+_ENGLISH = {
+    "left": "on the left", "right": "on the right", "middle": "in the middle", "top": "at the top",
+    "bottom": "at the bottom",
+}  # fmt: skip
+_KOREAN = {"left": "왼쪽", "right": "오른쪽", "middle": "가운데", "top": "위쪽", "bottom": "아래쪽"}
+_NAMES = {name: name for name in PLACES} | {korean: name for name, korean in _KOREAN.items()}
 
 
 @dataclass(frozen=True)
@@ -47,7 +35,8 @@ def parse_region(text: str) -> RegionFlag:
         return RegionFlag(_box(name, text), words)
     place = _NAMES[name]
     korean = any("가" <= sign <= "힣" for sign in words)
-    return RegionFlag(place.box, f"{place.ko}에 {words}" if korean else f"{words} {place.en}")
+    said = f"{_KOREAN[place]}에 {words}" if korean else f"{words} {_ENGLISH[place]}"
+    return RegionFlag(PLACES[place], said)
 
 
 def _box(name: str, text: str) -> Box:
@@ -59,7 +48,7 @@ def _box(name: str, text: str) -> Box:
 
 
 def _wrong(text: str) -> SpecError:
-    names = ", ".join(_PLACES)
+    names = ", ".join(PLACES)
     return SpecError(
         f'region: "{text[:80]}" is not PLACE=WORDS; PLACE is one of {names}, or left,top,right,bottom in shares of the '
         'picture, for example --region left="a fox" --region 0.5,0,1,1="a balloon".'

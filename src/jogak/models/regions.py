@@ -17,6 +17,7 @@ from torch import Tensor
 from jogak.models.captions import Lang, Scene, caption
 from jogak.models.diffusion import DiffusionModel
 from jogak.spec import Region
+from jogak.spec.image import PLACES
 
 WHOLE = 0.3
 """Weight of the whole picture's words beside each part's 1: enough to hold the parts together."""
@@ -24,8 +25,6 @@ SHARE = 0.6
 """Of the steps: how long parts have words of their own."""
 FEATHER = 0.18
 """Share of the picture over which a part gives way to its neighbour, half of it on either side of the border."""
-HALVES = {"left": (0.0, 0.0, 0.5, 1.0), "right": (0.5, 0.0, 1.0, 1.0), "middle": (0.25, 0.0, 0.75, 1.0)}
-"""Where a subject's position lies: (left, top, right, bottom) in shares of the picture."""
 
 
 def regions_of(scene: Scene, lang: Lang) -> tuple[Region, ...]:
@@ -36,7 +35,7 @@ def regions_of(scene: Scene, lang: Lang) -> tuple[Region, ...]:
     if len(scene.subjects) < 2 or not all(subject.position for subject in scene.subjects):
         return ()
     return tuple(
-        Region(prompt=caption(replace(scene, subjects=(one,)), lang), box=HALVES[one.position or "middle"])
+        Region(prompt=caption(replace(scene, subjects=(one,)), lang), box=PLACES[one.position or "middle"])
         for one in scene.subjects
     )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -69,13 +71,26 @@ class IpUse(Spec):
     )
 
 
+Box = tuple[float, float, float, float]
+PLACES: Mapping[str, Box] = MappingProxyType(
+    {
+        "left": (0.0, 0.0, 0.5, 1.0),
+        "right": (0.5, 0.0, 1.0, 1.0),
+        "middle": (0.25, 0.0, 0.75, 1.0),
+        "top": (0.0, 0.0, 1.0, 0.5),
+        "bottom": (0.0, 0.5, 1.0, 1.0),
+    }
+)
+"""Parts of a picture by name: left, top, right, bottom in shares of it."""
+
+
 class Region(Spec):
     """A part of a picture with words of its own: `--region left="a fox"`."""
 
     prompt: str = Field(
         min_length=1, max_length=MAX_PROMPT, description="all that is said of the part, place and light too"
     )
-    box: tuple[float, float, float, float] = Field(
+    box: Box = Field(
         description="left, top, right, bottom in shares of the picture: 0,0,0.5,1 is its left half"
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from jogak.models.place import open_place
+from jogak.models.regions import SHARE
 from jogak.spec import ImageRequest, ModelRef
 from jogak.spec.training import TrainRequest
 from jogak.training.predict import predict
@@ -34,7 +35,7 @@ def drawing_seconds(requests: Iterable[tuple[ImageRequest, ModelRef]]) -> float 
             # a training step is forward and twice that backward, around one picture
             known[model.digest, size] = predict(asked, model, *size).seconds_per_step / 3
         passes = request.steps * (1 if request.guidance == 1 else 2)
-        passes *= 1 + 0.6 * len(request.regions)
+        passes *= 1 + SHARE * len(request.regions)
         if request.init:
             passes *= request.strength
         if request.hires > 1:

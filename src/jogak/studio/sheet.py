@@ -151,7 +151,7 @@ class _Bench:
     ) -> None:
         self.prepared, self.given, self.references, self.judges = prepared, given, references, judges
         self.eyes = eyes_of(prepared.ref, judges[1])
-        self.known = None if references is None else subjects(references, self.eyes)
+        self.known = None if references is None else subjects(read_tensors(references), self.eyes)
         self.own_bar = own_bar(self.known)
         asked = prepared.request.bar
         fixed = FIXED_BAR if self.eyes == BACKBONE else FIXED_CLIP_BAR

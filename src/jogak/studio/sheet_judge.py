@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
+from torch import Tensor
 
 from jogak.adapters.annotators import body_points
 from jogak.adapters.poses import pose_points
@@ -83,30 +84,34 @@ def joints_kept(picture: Image, pose: str, net: Adapter) -> float:
 def eyes_of(model: ModelRef, judge: ModelRef) -> str:
     """Whose features tell whether two subjects are one character, by name. A network that learnt from photographs sees
     pocket's pictures all alike: five panels of a character and five of a stranger lay 0.54 and 0.47 from her pictures by
-    EfficientNet-lite0, 0.35 and 0.03 by pocket's judging CLIP."""
+    EfficientNet-lite0, 0.35 and 0.03 by pocket's judging CLIP (`python -m benchmarks.identity`)."""
     return judge.name if model.family == "pocket" else BACKBONE
 
 
-def subjects(seen: Tensors, eyes: str) -> Vectors:
-    """(N, D) of the subjects in pictures that were looked at."""
-    return read_tensors(seen)["features" if eyes == BACKBONE else "subject"].numpy()
+def subjects(seen: Mapping[str, Tensor], eyes: str) -> Vectors:
+    """(N, D) of the subjects in pictures that were looked at (`looked_at`)."""
+    return seen["features" if eyes == BACKBONE else "subject"].numpy()
 
 
 def look_of(take: Take, read: NDArray[np.floating], said: Sequence[str], panel: int, eyes: str) -> Look:
     """A take as it is chosen by; `read` (N, D) are the panels' words through the judging CLIP."""
-    clip = read_tensors(take.seen)["clip"][0].numpy()
-    return Look(subjects(take.seen, eyes)[0], lead(clip, read, said, panel), take.copied)
+    rows = read_tensors(take.seen)
+    clip = rows["clip"][0].numpy()
+    return Look(subjects(rows, eyes)[0], lead(clip, read, said, panel), take.copied)
 
 
 @step(version="3")
 def judge_sheet(judged: Judged, page: Image) -> PictureScores:
     """Scores of the kept panels, and all takes as alternatives; `page` stands for the sheet that was chosen."""
     read = load_clip(judged.judge.folder).read(judged.said)
-    references = None
+    references = known = None
     if judged.references is not None:
-        seen = {name: tensor.numpy() for name, tensor in read_tensors(judged.references).items()}
-        references = Seen(judged.reference_names, seen["features"], seen["thumbs"], seen["mirrored"])
-    known = None if judged.references is None else subjects(judged.references, judged.eyes)
+        rows = read_tensors(judged.references)
+        features, thumbs, mirrored = (rows[name].numpy() for name in ("features", "thumbs", "mirrored"))
+        references, known = (
+            Seen(judged.reference_names, features, thumbs, mirrored),
+            subjects(rows, judged.eyes),
+        )
     looks = [
         [look_of(take, read, judged.said, panel, judged.eyes) for take in tried]
         for panel, tried in enumerate(judged.takes)

@@ -324,8 +324,8 @@ def _ruler(plan: SweepPlan, training: Seen, judge: ModelRef) -> Ruler:
     foils = [text for text in plan.foils if text not in unique]
     said = [_without(text, trigger) for text in (*unique, *foils)]
     places = [unique.index(prompt) for prompt in plan.prompts for _ in range(plan.request.seeds)]
-    # a network that learnt from photographs hardly sees pocket's characters (24 pictures of one, drawn with her LoRA: no
-    # nearer to her than without); the judging CLIP learnt from pocket's world and from nothing else
+    # a network that learnt from photographs hardly tells pocket's characters apart (`python -m benchmarks.identity`);
+    # the judging CLIP learnt from pocket's world and from nothing else
     eyes = "clip" if plan.ref.family == "pocket" else "features"
     return Ruler(training, tuple(places), load_judge(judge.folder).read(said), plan.request.seeds, eyes)
 
