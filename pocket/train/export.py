@@ -34,7 +34,9 @@ def export(build: Path, out: Path) -> None:
     unet, vae, judge = build_unet(), build_vae(), build_judge()
     unet.load_state_dict(load_shards(build / "unet", "unet"))
     vae.load_state_dict(load_shards(build / "vae", "vae"))
-    text = load_text(build_text(), load_shards(build / "clip", "text"))
+    # the tower that learnt beside the UNet (unet --text-lr), where there is one
+    learnt = build / ("unet" if list((build / "unet").glob("text-*.safetensors")) else "clip")
+    text = load_text(build_text(), load_shards(learnt, "text"))
     save_pipeline(out / "pocket", unet, vae, text, build / "tokenizer")
     if list((build / "clip").glob("judge-*.safetensors")):
         judge.load_state_dict(load_shards(build / "clip", "judge"))
@@ -53,11 +55,15 @@ def export_keypoints(build: Path, folder: Path) -> None:
 
 
 def unpack(weights: Path, build: Path) -> None:
-    """Put the shipped autoencoder, text tower and tokenizer where training looks for them, to train the UNet alone."""
+    """Put the shipped autoencoder, text tower and tokenizer where training looks for them, and the UNet into `init`,
+    to train the UNet alone, or to go on from it (unet --init)."""
     vae = load_file(weights / "vae" / "diffusion_pytorch_model.safetensors")
     text = load_file(weights / "text_encoder" / "model.safetensors")
-    for folder in ("vae", "clip"):
+    for folder in ("vae", "clip", "init"):
         (build / folder).mkdir(parents=True, exist_ok=True)
+    save_shards(
+        load_file(weights / "unet" / "diffusion_pytorch_model.safetensors"), build / "init", "unet"
+    )
     save_shards(vae, build / "vae", "vae")
     save_shards(
         {name.removeprefix("text_model."): part for name, part in text.items()}, build / "clip", "text"

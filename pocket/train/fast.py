@@ -199,7 +199,7 @@ def arguments() -> argparse.Namespace:
     )
     add_arguments(parser)
     parser.add_argument("--rank", type=int, default=32, help="of the LoRA")
-    parser.add_argument("--guidance", type=float, default=3.0, help="of the teacher, learnt by the student")
+    parser.add_argument("--guidance", type=float, default=4.0, help="of the teacher, learnt by the student")
     parser.add_argument("--export", type=Path, help="no training: write --out as a LoRA file here")
     return parse(parser)
 

@@ -1,12 +1,12 @@
 """Train pocket's IP-Adapter: four tokens from pocket's vision tower (Ye et al., arXiv:2308.06721).
 
     python -m pocket.train.ip_adapter --sprites build/sprites.npz --tokenizer build/tokenizer --vae build/vae \\
-        --clip build/clip --unet build/unet --out build/ip --seconds 300 --drop 0.15
-    python -m pocket.train.ip_adapter --clip build/clip --out build/ip --export src/jogak/models/weights/pocket-ip
+        --clip build/unet --unet build/unet --vision build/vision --out build/ip --seconds 300 --drop 0.15
+    python -m pocket.train.ip_adapter --vision build/vision --out build/ip --export src/jogak/models/weights/pocket-ip
 
-`--clip` holds the shards of the whole CLIP (`pocket-*.safetensors`) beside those of the text tower. The file is of
-h94's layout, and the tower goes with it as `image_encoder/`. Started by `torchrun --nproc-per-node N`, N devices share
-the work.
+`--vision` holds the shards of the whole CLIP (`pocket-*.safetensors`), `--clip` those of the text tower that the UNet
+listens to. The file is of h94's layout, and the tower goes with it as `image_encoder/`. Started by
+`torchrun --nproc-per-node N`, N devices share the work.
 
 The reference is the picture itself or, for a share of the pictures, its things alone on white; it is mirrored half of
 the time. So words still decide where things stand and what is around them.
@@ -169,10 +169,10 @@ def for_clip_pixels(tower: CLIPVisionModelWithProjection) -> CLIPVisionModelWith
     return tower
 
 
-def export(build: Path, clip: Path, folder: Path) -> None:
+def export(build: Path, vision: Path, folder: Path) -> None:
     """The trained shards in h94's layout, the vision tower beside them, fp16."""
     folder.mkdir(parents=True, exist_ok=True)
-    for_clip_pixels(load_tower(clip)).half().save_pretrained(folder / "image_encoder")
+    for_clip_pixels(load_tower(vision)).half().save_pretrained(folder / "image_encoder")
     temporary = folder / "ip-adapter_pocket.tmp"
     save_file(load_shards(build, "ip"), temporary)
     temporary.replace(folder / "ip-adapter_pocket.safetensors")
@@ -183,6 +183,7 @@ def arguments() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add_arguments(parser)
+    parser.add_argument("--vision", type=Path, required=True, help="folder of the whole CLIP's shards")
     parser.add_argument("--export", type=Path, help="no training: write --out in h94's layout here")
     return parse(parser)
 
@@ -190,12 +191,12 @@ def arguments() -> argparse.Namespace:
 def main() -> None:
     args = arguments()
     if args.export:
-        export(args.out, args.clip, args.export)
+        export(args.out, args.vision, args.export)
         return
     args.out.mkdir(parents=True, exist_ok=True)
     device = join()
     seed_all(args.seed)  # the same weights in every process, then each its own pictures and noise
-    unet, tower = load_unet(args), load_tower(args.clip)
+    unet, tower = load_unet(args), load_tower(args.vision)
     adapter = IpAdapter(unet, tower.config.projection_dim)
     if args.init:
         adapter.load_state_dict(load_shards(args.init, "ip"))

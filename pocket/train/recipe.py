@@ -17,7 +17,8 @@ from torch import Tensor
 from pocket.train.common import Average
 
 KEPT = (
-    "which", "kind", "lite", "widths", "layers", "size", "batch", "lr", "hold", "average", "seed", "negatives",
+    "which", "kind", "lite", "widths", "layers", "size", "batch", "lr", "text_lr", "hold", "average", "seed",
+    "negatives",
 )  # fmt: skip
 """Settings that a run may not change on its way; what a script lacks is not looked at."""
 

@@ -26,6 +26,7 @@ from pocket.train.common import (
     Log,
     Masters,
     adamw,
+    add_scene_arguments,
     agreed,
     feed,
     ids_of,
@@ -33,6 +34,7 @@ from pocket.train.common import (
     load_shards,
     rank,
     save_shards,
+    scenes_of,
     schedule,
 )
 from pocket.train.fused import fuse
@@ -74,6 +76,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--hold", type=float, default=0.5, help="share of the schedule at full rate")
     parser.add_argument("--drop", type=float, default=0.3, help="share of captions that are empty")
     parser.add_argument("--plain", type=float, default=0.25, help="share of pictures on a plain ground")
+    add_scene_arguments(parser)
     parser.add_argument("--init", type=Path, help="folder of an earlier run's shards")
     parser.add_argument("--average", type=float, default=0.999, help="decay of the weights' average")
     parser.add_argument("--widths", default="96,192,320", help="of the UNet")
@@ -224,7 +227,7 @@ def train(
         streams = []
         for k, (width, height) in enumerate(stage.shapes):
             size = max(1, int(args.batch * min(256 * 256 / (width * height), 2)) // 8 * 8)
-            sampler = SceneSampler(frozen.sprites, plain=args.plain, people=args.people)
+            sampler = SceneSampler(frozen.sprites, plain=args.plain, people=args.people, **scenes_of(args))
             seed = args.seed * 100 + 10 * stage.number + k + int(1000 * stage.begin) + 100_003 * rank()
             workers = max(1, args.workers // len(stage.shapes)) if args.workers else 0
             batches = feed(sampler, min(CHUNK, args.count), width / height, seed, workers, args.tokenizer)

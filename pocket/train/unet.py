@@ -2,6 +2,10 @@
 
     python -m pocket.train.unet --config pocket/train/configs/unet.yaml --seconds 1400
 
+With `--text-lr` the text tower learns beside it, from the same loss: a tower that was only taught to tell captions
+apart keeps of each what tells it apart, and lost colours, looks and sides (pocket.judge.text_tower). `--out` then has
+its shards too, and what is trained on this UNet takes them (`--clip build/unet`).
+
 Started by `torchrun --nproc-per-node N`, N devices share the work. v-prediction on the zero-terminal-SNR schedule of
 nets.SCHEDULER; captions dropped one time in ten. The learning rate follows a clock that spans all runs: `--from 0 --to
 0.6` now and `--from 0.6 --to 1` later make one schedule.
@@ -133,6 +137,23 @@ def train_step(
     return loss.detach(), norm
 
 
+def optimizer_of(masters: Masters, lr: float, text_lr: float) -> torch.optim.AdamW:
+    """One group for the UNet and, if it learns, a second for the text tower, which has a rate of its own."""
+    groups: dict[str, list[nn.Parameter]] = {"unet": [], "text": []}
+    for name, weight in zip(masters.names, masters.weights, strict=True):
+        groups[name.partition(".")[0]].append(weight)
+    optimizer = adamw(groups["unet"], lr, (0.9, 0.99), 0.01)
+    if groups["text"]:
+        rate = torch.tensor(text_lr, device=groups["text"][0].device)
+        optimizer.add_param_group({"params": groups["text"], "lr": rate})
+    return optimizer
+
+
+def part_of(state: dict[str, Tensor], name: str) -> dict[str, Tensor]:
+    """The weights of one of the two models, by their own names."""
+    return {key.removeprefix(f"{name}."): value for key, value in state.items() if key.startswith(f"{name}.")}
+
+
 @dataclass
 class Stream:
     """Pictures of one shape: their cache, and the step captured for them."""
@@ -182,6 +203,12 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--attention", choices=("flash", "efficient", "math"), default="flash")
     parser.add_argument("--init", type=Path, help="folder of an earlier run's unet shards")
     parser.add_argument(
+        "--text-lr",
+        type=float,
+        default=0.0,
+        help="the text tower's rate, on the same schedule; 0: it stays as it is",
+    )
+    parser.add_argument(
         "--average", type=float, default=0.999, help="decay of the weights' average; less for a short run"
     )
     parser.add_argument("--widths", default="96,192,320")
@@ -211,14 +238,14 @@ def main() -> None:
     vae = fuse(vae.to(device).requires_grad_(False).eval())
     text = load_text(build_text(), load_shards(args.clip, "text"))
     text = text.to(device, torch.bfloat16 if device.type == "cuda" else torch.float32)
-    text = text.eval().requires_grad_(False)
+    text = text.eval().requires_grad_(args.text_lr > 0)
     alphas = DDIMScheduler.from_config(SCHEDULER).alphas_cumprod.to(device)
     if args.init:
         unet.load_state_dict(load_shards(args.init, "unet"))
     unet = fuse(unet.to(device))
-    masters = Masters(unet)
+    masters = Masters(nn.ModuleDict({"unet": unet, "text": getattr(text, "text_model", text)}))
     average = Average(masters.state(), args.average)
-    optimizer = adamw(masters.weights, args.lr, (0.9, 0.99), 0.01)
+    optimizer = optimizer_of(masters, args.lr, args.text_lr)
     path = args.out / "resume.pt"
     if args.start and not args.init and not path.exists():
         raise SystemExit(f"{path} is not there: nothing to go on from; --from 0 or --init FOLDER")
@@ -228,17 +255,19 @@ def main() -> None:
     log = Log(args.out / f"log-{rank()}.jsonl", every=50, loud=first)
     log.note(recipe={k: str(v) for k, v in vars(args).items()}, resumed_at=round(at, 4))
     empty = ids_of(tokenizer, [""]).to(device).long()
-    rate = optimizer.param_groups[0]["lr"]
 
-    def train(latents: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
+    def set_rate(factor: float) -> None:
+        for group, most in zip(optimizer.param_groups, (args.lr, args.text_lr), strict=False):
+            group["lr"].fill_(most * factor)
+
+    def train(latents: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
+        context = text(input_ids=ids).last_hidden_state
         return train_step(unet, masters, optimizer, latents, context, alphas)
 
     def batch_of(cache: Cache, size: int) -> tuple[Tensor, Tensor]:
         latents, ids = cache.batch(size)
         ids = torch.where(torch.rand(size, 1, device=device) < DROP, empty, ids)
-        with torch.no_grad():
-            context = text(input_ids=ids).last_hidden_state
-        return latents.float().contiguous(memory_format=torch.channels_last), context
+        return latents.float().contiguous(memory_format=torch.channels_last), ids
 
     def stream_of(width: int, height: int, shapes: tuple[tuple[int, int], ...], seed: int) -> Stream:
         batch = max(8, int(args.batch * min(256 * 256 / (width * height), 2)) // 8 * 8)
@@ -255,14 +284,16 @@ def main() -> None:
             filled=args.count,
             per_s=round(args.count / (time.perf_counter() - began)),
         )
-        rate.fill_(0.0)  # capture must not move the weights
+        set_rate(0.0)  # capture must not move the weights
         captured = GraphedStep(train, batch_of(cache, batch), log)
         log.note(captured=round(time.perf_counter() - began, 1))
         return Stream(cache, captured, batch, (width, height))
 
     def save(at: float) -> None:
         if first:
-            save_shards(average.shadow, args.out, "unet")
+            for name in ("unet", "text"):
+                if state := part_of(average.shadow, name):
+                    save_shards(state, args.out, name)
             resume.save(at)
 
     whole = args.end - args.start
@@ -279,7 +310,7 @@ def main() -> None:
                     torch.cuda.synchronize()  # the clock must not run ahead of the device
                 spent = agreed(time.perf_counter() - began, device)
                 at = args.start + whole * min(stage.end, stage.begin + spent / args.seconds)
-                rate.fill_(args.lr * schedule(int(at * 100_000), 100_000, 1500, args.hold))
+                set_rate(schedule(int(at * 100_000), 100_000, 1500, args.hold))
             stream = streams[step % len(streams)]
             loss, norm = stream.step(*batch_of(stream.cache, stream.batch))
             skipped += ~torch.isfinite(norm)

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Pocket v1, step by step: v1.sh data | parts | vae | clip | judge | unet | control | ip | fast |
-# upscale | keypoints | sheet.
+# upscale | keypoints | depth | sheet.
 # The settings of each training are in configs/ of the same name; what follows its name wins over them (v1.sh unet
 # --seconds 500 --to 0.4). Killed, the same line goes on where it was saved last. GPUS=2 v1.sh … shares the work over
 # two devices (not vae). Needs build/sources (python -m pocket.data.fetch build/sources). All is written below build/.
@@ -23,6 +23,7 @@ case "${1:-}" in
   ip)    $python -m pocket.train.ip_adapter $config "${@:2}" ;;
   upscale) python3 -m pocket.train.upscale $config "${@:2}" ;;
   keypoints) python3 -m pocket.train.keypoints $config "${@:2}" ;;
+  depth) python3 -m pocket.train.depth $config "${@:2}" ;;
   sheet) python3 -m pocket.train.export --build build --out build/weights --sheet build/sheet.jpg ;;
   *) sed -n 2,6p "$0"; exit 2 ;;
 esac

@@ -21,7 +21,7 @@ from jogak.adapters.maps import (
     missing_network,
     network_digest,
     pose_folder,
-    pose_note,
+    reader_note,
 )
 from jogak.adapters.poses import (
     COLOURS,
@@ -34,6 +34,7 @@ from jogak.adapters.poses import (
     read_pose,
 )
 from jogak.spec import SpecError
+from tests.tiny_depth import ship_depth, write_depth
 from tests.tiny_keypoints import ship_keypoints, write_keypoints
 
 PHOTO = np.full((96, 128, 3), 230, np.uint8)
@@ -46,6 +47,7 @@ def annotators(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("JOGAK_ANNOTATORS", str(tmp_path / "annotators"))
     (tmp_path / "annotators").mkdir()
     ship_keypoints(monkeypatch, tmp_path / "none")
+    ship_depth(monkeypatch, tmp_path / "none")
     return tmp_path / "annotators"
 
 
@@ -287,7 +289,7 @@ def test_pockets_own_net_reads_poses_where_nothing_else_is(
 ) -> None:
     with pytest.raises(SpecError, match=r"need a pose network: the folder of ViTPose.*name a pose"):
         make_map("pose", PHOTO)
-    assert (missing_network("pose") != "", network_digest("pose"), pose_note()) == (True, "", None)
+    assert (missing_network("pose") != "", network_digest("pose"), reader_note("pose")) == (True, "", None)
 
     own = ship_keypoints(monkeypatch, write_keypoints(tmp_path / "pocket-keypoints"))
     assert (pose_folder(), missing_network("pose")) == (own, "")
@@ -299,7 +301,7 @@ def test_pockets_own_net_reads_poses_where_nothing_else_is(
     np.testing.assert_array_equal(found, make_map("pose", PHOTO))
     first = network_digest("pose")
     assert first
-    note = pose_note("puppet.png")
+    note = reader_note("pose", "puppet.png")
     assert note is not None
     assert (note.level, note.code, note.about) == ("note", "pose.reader", "puppet.png")
     assert "pocket-keypoints, trained on cut-out puppets; not for photographs" in note.en
@@ -309,11 +311,29 @@ def test_pockets_own_net_reads_poses_where_nothing_else_is(
     save_vitpose(annotators / "pose")
     assert pose_folder() == annotators / "pose"
     assert network_digest("pose") != first
-    assert pose_note() is None
+    assert reader_note("pose") is None
     monkeypatch.setattr("jogak.adapters.annotators.SURE", 100.0)  # by which ViTPose alone sees nobody
     with pytest.raises(SpecError, match="nobody is seen"):
         make_map("pose", PHOTO)
     np.testing.assert_array_equal(make_map("pose", PHOTO, weights=own), found)
+
+
+def test_pockets_own_net_reads_depth_where_nothing_else_is(
+    annotators: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert (missing_network("depth") != "", reader_note("depth")) == (True, None)
+    own = ship_depth(monkeypatch, write_depth(tmp_path / "pocket-depth"))
+    assert missing_network("depth") == ""
+    found = make_map("depth", PHOTO)
+    assert (found.shape, found.dtype, found.max()) == (PHOTO.shape, np.uint8, 255)
+    np.testing.assert_array_equal(found, make_map("depth", PHOTO, weights=own))
+    note = reader_note("depth", "house.png")
+    assert note is not None
+    assert (note.level, note.code, note.about) == ("note", "depth.reader", "house.png")
+    assert "not for photographs" in note.en
+    assert "사진에는 맞지 않습니다" in note.ko
+    (annotators / "depth").mkdir()
+    assert missing_network("depth"), "a damaged network is not replaced unsaid"
 
 
 def test_a_damaged_pose_network_is_not_replaced_unsaid(

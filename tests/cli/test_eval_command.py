@@ -18,6 +18,7 @@ from jogak.cli.report import report
 from jogak.spec import JogakError, SpecError
 from jogak.spec.picture_scores import PictureScores
 from tests.judge.drawings import drawings
+from tests.tiny_depth import ship_depth
 from tests.tiny_keypoints import ship_keypoints, write_keypoints
 
 
@@ -95,6 +96,7 @@ def test_a_map_whose_network_is_not_here_is_a_row_of_the_table(
     folders: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("JOGAK_ANNOTATORS", str(tmp_path / "none"))
+    ship_depth(monkeypatch, tmp_path / "none")
     maps = [word for kind in ("depth", "canny") for word in ("--maps", f"{kind}={folders / 'maps'}")]
     jogak("eval", folders / "out", *maps, "--dry-run")
     assert "not measured: control_fidelity/depth" in capsys.readouterr().out

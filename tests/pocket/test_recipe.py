@@ -16,7 +16,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pocket.train import clip, controlnet, fast, ip_adapter, keypoints, unet, upscale, vae
+from pocket.train import clip, controlnet, depth, fast, ip_adapter, keypoints, unet, upscale, vae
 from pocket.train.common import Average, Masters, adamw, load_shards
 from pocket.train.nets import build_clip
 from pocket.train.recipe import Resume, stages_after
@@ -33,6 +33,7 @@ SCRIPTS = {
     "fast": fast,
     "upscale": upscale,
     "keypoints": keypoints,
+    "depth": depth,
 }
 
 

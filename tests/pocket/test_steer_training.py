@@ -49,6 +49,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def run(module, monkeypatch: pytest.MonkeyPatch, build: Path, out: Path, *more: str) -> None:
     where = ["--sprites", build / "sprites.npz", "--tokenizer", TOKENIZER, "--vae", build / "vae"]
     where += ["--clip", build / "clip", "--unet", build / "unet", "--out", out, "--widths", "32,64,64"]
+    where += ["--vision", build / "clip"] if module is ip_adapter else []
     small = ["--layers", "1", "--seconds", "0.5", "--stages", "32x32:1", "--count", "8"]
     small += ["--batch", "4", "--workers", "0", "--refresh", "3"]
     monkeypatch.setattr(sys, "argv", ["train", *map(str, [*where, *small, *more])])

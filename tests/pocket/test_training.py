@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,11 +11,13 @@ import torch
 import torch.nn.functional as F
 from diffusers.schedulers import DDIMScheduler
 
+from pocket.train import unet
 from pocket.train.common import Average, Masters, load_shards, save_shards, schedule
 from pocket.train.fused import fuse, group_norm
-from pocket.train.nets import SCHEDULER, build_unet, build_vae, parameters
+from pocket.train.nets import SCHEDULER, build_text, build_unet, build_vae, load_text, parameters
 from pocket.train.unet import drawn_timesteps, loss_of
 from pocket.train.vae import normalise
+from tests.pocket.untrained import TOKENIZER, write_build
 
 
 def test_the_norm_without_a_gpu_is_its_twin() -> None:
@@ -139,3 +142,35 @@ def test_timesteps_reach_everywhere_and_dwell_in_the_middle() -> None:
     assert (len(drawn), int(drawn.min()), int(drawn.max())) == (20_001, 0, 999)
     shares = [((drawn >= low) & (drawn < low + 200)).float().mean() for low in range(0, 1000, 200)]
     assert max(shares[2:4]) > max(shares[0], shares[4])
+
+
+@pytest.mark.parametrize("text_lr", ["0", "1e-3"])
+def test_the_text_tower_learns_beside_the_unet_if_asked(
+    text_lr: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build, out = write_build(tmp_path / "build"), tmp_path / "out"
+    words = ["--sprites", build / "sprites.npz", "--tokenizer", TOKENIZER, "--vae", build / "vae"]
+    words += [
+        "--clip",
+        build / "clip",
+        "--out",
+        out,
+        "--widths",
+        "32,64,64",
+        "--layers",
+        "1",
+        "--seconds",
+        "2",
+    ]
+    words += ["--stages", "32x32:1", "--count", "8", "--batch", "4", "--workers", "0", "--refresh", "3"]
+    monkeypatch.setattr(sys, "argv", ["train", *map(str, words), "--text-lr", text_lr])
+    unet.main()
+    assert load_shards(out, "unet").keys() == build_unet((32, 64, 64), 1).state_dict().keys()
+    if text_lr == "0":
+        assert not list(out.glob("text-*"))
+        return
+    before, after = load_shards(build / "clip", "text"), load_shards(out, "text")
+    load_text(build_text(), after)
+    moved = [name for name, part in after.items() if not torch.equal(part, before[name].half())]
+    assert any("embeddings" in name for name in moved), "the gradient reaches the words"
+    assert any("encoder.layers.0" in name for name in moved)

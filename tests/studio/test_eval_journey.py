@@ -14,6 +14,7 @@ from jogak.spec.picture_scores import EvalRequest
 from jogak.store import Store
 from jogak.studio.eval import GROUP, evaluate, find_pictures, plain_words, prepare
 from tests.judge.drawings import copied, drawings
+from tests.tiny_depth import ship_depth
 from tests.tiny_keypoints import ship_keypoints, write_keypoints
 
 PROMPT = "a (red:1.3) fox, <lora:sk:0.8> [dawn:dusk:0.5]"
@@ -225,6 +226,7 @@ def annotators(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
     monkeypatch.setenv("JOGAK_ANNOTATORS", str(folder))
     ship_keypoints(monkeypatch, tmp_path / "none")
+    ship_depth(monkeypatch, tmp_path / "none")
     return folder
 
 

@@ -1,6 +1,7 @@
 """Networks that find edges, depth or a body in a picture; weights from a local file or folder, safetensors only.
 
-Those for photographs are brought along; for the poses of puppets pocket has its own (`jogak.models.keypoints`).
+Those for photographs are brought along; for the poses of puppets and the depth of its pictures pocket has its own
+(`jogak.models.keypoints`, `jogak.models.depth`).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from jogak.models.depth import is_depth_net, load_depth_net
 from jogak.models.diffusion import fill
 from jogak.models.keypoints import FEWEST, NAME, Joints, is_keypoint_net, load_keypoints
 from jogak.models.safe import read_header, read_json, read_part_headers, read_tensors
@@ -182,6 +184,8 @@ def _load_depth(path: Path, stamp: tuple[Any, ...]) -> Any:
 def depth_map(path: Path, picture: Picture) -> Picture:
     """(H, W, 3) -> (H, W), near is 255 and far 0. Raises `SpecError` when the folder holds no depth network."""
     _folder(path, "DPT or Depth Anything")
+    if is_depth_net(path):
+        return load_depth_net(path)(picture)
     net = _load_depth(path, _stamp(path))
     pixels = _normalised(path, _for_depth(path, _smaller(picture)))
     depth = net(pixel_values=pixels).predicted_depth[0].float()
@@ -248,6 +252,11 @@ _COCO = (
     "right_elbow", "left_wrist", "right_wrist", "left_hip", "right_hip", "left_knee", "right_knee", "left_ankle",
     "right_ankle",
 )  # fmt: skip
+
+
+def own_reader(path: Path) -> bool:
+    """Whether a folder holds one of pocket's own networks. Raises `SpecError` if it cannot be read."""
+    return is_keypoint_net(path) or is_depth_net(path)
 
 
 def pose_reader(path: Path) -> str:

@@ -4,7 +4,7 @@
 
 Lines are found by arithmetic alone. HED, depth and the pose of a photograph need a network, whose weights are looked
 for in `annotators_folder()`; how to get there, or how to do without, is in the sentence when they are absent. Poses of
-puppets are read by pocket's own net where nothing else is there; `pose_note` says so.
+puppets, and depth of pocket's pictures, are read by pocket's own nets where nothing else is there; `reader_note` says so.
 Everything is deterministic: the same picture and settings give the same map on the same machine.
 """
 
@@ -130,7 +130,7 @@ def _hed(picture: Picture, *, weights: str | Path | None = None) -> Picture:
 
 
 def _depth(picture: Picture, *, weights: str | Path | None = None) -> Picture:
-    """Depth, near is bright, by a network of transformers (DPT, Depth Anything)."""
+    """Depth, near is bright, by a network (DPT, Depth Anything, else pocket's own for its pictures)."""
     from jogak.adapters.annotators import depth_map
 
     return depth_map(_weights("depth", weights), picture)
@@ -172,18 +172,22 @@ _INSTEAD: Mapping[str, str] = MappingProxyType({
 
 
 def _place(kind: str) -> Path:
-    """Where the network of a kind lies, or would lie: in `annotators_folder()`, else, of poses, pocket's own.
+    """Where the network of a kind lies, or would lie: in `annotators_folder()`, else pocket's own.
 
     What is put into `annotators_folder()` counts even when it is damaged: another reader must not take its place
     unsaid.
     """
     usual = annotators_folder() / _SHORT[kind][1]
-    if kind == "pose" and not usual.exists():
-        from jogak.models import keypoints
+    return usual if usual.exists() else _own(kind) or usual
 
-        if keypoints.has_keypoints(keypoints.FOLDER):
-            return keypoints.FOLDER
-    return usual
+
+def _own(kind: str) -> Path | None:
+    """Pocket's own network of a kind, where it ships."""
+    from jogak.models import depth, keypoints
+
+    if kind == "pose" and keypoints.has_keypoints(keypoints.FOLDER):
+        return keypoints.FOLDER
+    return depth.FOLDER if kind == "depth" and depth.has_depth_net(depth.FOLDER) else None
 
 
 def pose_folder() -> Path:
@@ -192,22 +196,32 @@ def pose_folder() -> Path:
     return _place("pose")
 
 
-def pose_note(about: str = "control") -> Finding | None:
-    """What to know of the network that reads poses here; nothing for a ViTPose, or where there is none."""
-    from jogak.adapters.annotators import pose_reader
-    from jogak.models.keypoints import NAME
-
-    if missing_network("pose") or pose_reader(pose_folder()) != NAME:
-        return None
-    return Finding(
-        level="note",
-        code="pose.reader",
-        about=about,
-        en=f"Poses are read by {NAME}, trained on cut-out puppets; not for photographs. For those, put ViTPose "
+_OWN_NOTES: Mapping[str, tuple[str, str]] = MappingProxyType({
+    "pose": (
+        "Poses are read by pocket-keypoints, trained on cut-out puppets; not for photographs. For those, put ViTPose "
         "(config.json, model.safetensors) at $JOGAK_ANNOTATORS/pose.",
-        ko=f"자세는 {NAME}가 읽습니다. 오려 만든 인형 그림으로만 학습한 것이라 사진에는 맞지 않습니다. 사진에는 "
+        "자세는 pocket-keypoints가 읽습니다. 오려 만든 인형 그림으로만 학습한 것이라 사진에는 맞지 않습니다. 사진에는 "
         "ViTPose(config.json, model.safetensors)를 $JOGAK_ANNOTATORS/pose에 두세요.",
-    )
+    ),
+    "depth": (
+        "Depth is read by pocket-depth, trained on pocket's own scenes; not for photographs. For those, put DPT or Depth "
+        "Anything (config.json, model.safetensors) at $JOGAK_ANNOTATORS/depth.",
+        "깊이는 pocket-depth가 읽습니다. pocket의 장면으로만 학습한 것이라 사진에는 맞지 않습니다. 사진에는 DPT나 "
+        "Depth Anything(config.json, model.safetensors)을 $JOGAK_ANNOTATORS/depth에 두세요.",
+    ),
+})  # fmt: skip
+"""What to know of pocket's own networks, in English and Korean."""
+
+
+def reader_note(kind: str, about: str = "control") -> Finding | None:
+    """What to know of the network that reads poses or depth here; nothing for one of photographs, for a kind that needs
+    none, or where there is none."""
+    from jogak.adapters.annotators import own_reader
+
+    if kind not in _OWN_NOTES or missing_network(kind) or not own_reader(_place(kind)):
+        return None
+    en, ko = _OWN_NOTES[kind]
+    return Finding(level="note", code=f"{kind}.reader", about=about, en=en, ko=ko)
 
 
 def _weights(kind: str, given: str | Path | None) -> Path:

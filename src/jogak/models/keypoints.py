@@ -3,15 +3,13 @@
 It was trained on cut-out puppets and on nothing else, so it reads poses of puppets and judges what a pose ControlNet
 drew of them. It is not for photographs: there a ViTPose is needed (`jogak.adapters.annotators`).
 
-A picture goes down to a 32nd of its size and back up to a quarter (an encoder and decoder with ways across, after
-Xiao et al. 2018, arXiv:1804.06208, and Newell et al. 2016, arXiv:1603.06937). Each joint has one map there and one
+Each joint has one map at a quarter of the picture's size (`jogak.models.hourglass`) and one
 more number for "not there"; together they are a distribution (softmax). Joints are OpenPose's 18 in its order, left
 and right are the body's own (`jogak.adapters.poses.JOINTS`).
 """
 
 from __future__ import annotations
 
-import itertools
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -19,10 +17,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from jogak.models.hourglass import GROUPS, LARGEST_WIDTH, STEP, STRIDE, Hourglass
 from jogak.models.safe import read_json, read_weights
 from jogak.spec import SpecError
 
@@ -31,14 +29,8 @@ FOLDER = Path(str(files("jogak.models"))) / "weights" / NAME
 STEM = "model"
 """Name of the weights' file, without its ending."""
 JOINTS = 18
-STRIDE = 4
-"""Pixels of a picture to one of a map."""
-STEP = 32
-"""Sides of what the net looks at are multiples of this."""
 LARGEST_SIDE = 1024
 """Pixels; a configuration that asks for more is refused."""
-LARGEST_WIDTH = 128
-GROUPS = 8
 NEAR = 2
 """Pixels of a map around its highest place, whose mean is the joint."""
 SURE = 0.5
@@ -58,47 +50,18 @@ Joints = list[tuple[float, float] | None]
 """18 joints: x and y in shares of a picture's width and height, None where there is none."""
 
 
-class KeypointNet(nn.Module):
+class KeypointNet(Hourglass):
     """(B, 3, H, W) in 0..1, sides multiples of 32 → logits (B, 18, H/4 · W/4 + 1), the last one "not there"."""
 
     def __init__(self, width: int = 32) -> None:
-        super().__init__()
-        widths = [width, 2 * width, 3 * width, 3 * width]  # at a quarter, 8th, 16th and 32nd of the size
-        self.stem = nn.Sequential(
-            nn.Conv2d(3, width, 4, 2, 1), nn.SiLU(), nn.Conv2d(width, width, 4, 2, 1), _Block(width)
-        )
-        self.down = nn.ModuleList(
-            nn.Sequential(nn.Conv2d(a, b, 4, 2, 1), _Block(b), _Block(b))
-            for a, b in itertools.pairwise(widths)
-        )
-        self.across = nn.ModuleList(nn.Conv2d(b, a, 1) for a, b in itertools.pairwise(widths))
-        self.up = nn.ModuleList(_Block(a) for a in widths[:-1])
+        super().__init__(width)
         self.maps = nn.Conv2d(width, JOINTS, 1)
-        self.absent = nn.Linear(widths[-1], JOINTS)
+        self.absent = nn.Linear(self.deepest, JOINTS)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        h = self.stem(pixels * 2 - 1)
-        kept = [h]
-        for part in self.down:
-            kept.append(part(kept[-1]))
-        h = kept[-1]
-        nothing = self.absent(h.mean((2, 3)))
-        for level in reversed(range(len(self.up))):
-            larger = F.interpolate(self.across[level](h), scale_factor=2.0, mode="nearest")
-            h = self.up[level](kept[level] + larger)
+        h, deepest = self.features(pixels)
+        nothing = self.absent(deepest.mean((2, 3)))
         return torch.cat([self.maps(h).flatten(2), nothing[:, :, None]], 2)
-
-
-class _Block(nn.Module):
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.body = nn.Sequential(
-            nn.GroupNorm(GROUPS, width), nn.SiLU(), nn.Conv2d(width, width, 3, padding=1),
-            nn.GroupNorm(GROUPS, width), nn.SiLU(), nn.Conv2d(width, width, 3, padding=1),
-        )  # fmt: skip
-
-    def forward(self, h: Tensor) -> Tensor:
-        return h + self.body(h)
 
 
 @torch.no_grad()

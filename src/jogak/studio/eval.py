@@ -385,7 +385,7 @@ def _kept_maps(
     prepared: Prepared, wanted: Sequence[Wanted]
 ) -> tuple[list[tuple[int, MapPair]], tuple[Lack, ...], list[str]]:
     """What could be held against what, by row; what could not; and notes on single pictures."""
-    from jogak.adapters.maps import network_digest, pose_note
+    from jogak.adapters.maps import network_digest, reader_note
 
     digests = {kind: network_digest(kind) for kind in {one.kind for one in wanted}}
     found = each(
@@ -406,8 +406,7 @@ def _kept_maps(
         f"{prepared.pictures.names[one.row]}: fewer than {FEWEST_JOINTS} joints were found in the pose that was asked for."
         for one in without[:UNREADABLE_SHOWN]
     ]
-    if "pose" in kinds and (note := pose_note()):
-        notes.append(note.en)
+    notes += [note.en for kind in sorted(kinds) if (note := reader_note(kind))]
     return pairs, (*prepared.lacking, *empty), notes
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from jogak.adapters.control import check_control, find_control
 from jogak.adapters.ip import check_ip, find_ip
 from jogak.adapters.lora import find_lora
-from jogak.adapters.maps import network_digest, pose_note
+from jogak.adapters.maps import network_digest, reader_note
 from jogak.image.draw import draw_image
 from jogak.image.files import import_picture, read_picture
 from jogak.image.infotext import Recipe, read_recipe, versions
@@ -172,9 +172,9 @@ def findings(request: ImageRequest, model: ModelRef, sources: Sources) -> list[F
         controls=[find_control(flag.model, flag.shows or flag.kind, model) for flag in sources.controls],
         ips=[find_ip(flag.model, model) for flag in sources.ips],
     )  # fmt: skip
-    read = [flag.file for flag in sources.controls if flag.kind == "pose" and Path(flag.file).is_file()]
-    note = pose_note(read[0]) if read else None
-    return [*found, note] if note else found
+    read = {flag.kind: str(flag.file) for flag in reversed(sources.controls) if Path(flag.file).is_file()}
+    notes = [reader_note(kind, file) for kind, file in read.items()]
+    return [*found, *(note for note in notes if note)]
 
 
 def _loras(request: ImageRequest, sources: Sources) -> tuple[ImageRequest, tuple[LoraUse, ...]]:

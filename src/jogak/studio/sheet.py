@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 
 import jogak
 from jogak.adapters.annotators import pose_reader
-from jogak.adapters.maps import missing_network, pose_folder, pose_note
+from jogak.adapters.maps import missing_network, pose_folder, reader_note
 from jogak.image.draw import draw_image
 from jogak.image.files import import_picture
 from jogak.image.steer import Steering, adapter_ref, named_pose
@@ -394,7 +394,7 @@ def _judged(bench: _Bench, takes: Sequence[Sequence[Take]], picks: Sequence[int]
 
 
 def _reader_notes(bench: _Bench, measured: bool) -> tuple[str, ...]:
-    note = pose_note() if measured else None
+    note = reader_note("pose") if measured else None
     return () if note is None else (note.text(bench.prepared.request.language),)
 
 
