@@ -118,6 +118,20 @@ def test_a_dry_run_writes_nothing(
     assert not (tmp_path / "x").exists()
 
 
+def test_fast_is_pocket_in_four_steps_and_what_is_given_wins(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["image", "fox", "-o", tmp_path / "a.png", "--fast", "--dry-run"]
+    jogak(*words)
+    said = capsys.readouterr().out
+    assert all(line in said for line in ("model: pocket-fast", "steps: 4", "guidance: 1.0", "sampler: ddim"))
+    jogak(*words, "--steps", "8", "--sampler", "euler")
+    said = capsys.readouterr().out
+    assert all(line in said for line in ("steps: 8", "guidance: 1.0", "sampler: euler"))
+    with pytest.raises(JogakError, match="--fast is pocket's"):
+        jogak(*words, "--model", "elsewhere")
+
+
 # bad input: one sentence, nothing written
 
 
@@ -142,7 +156,7 @@ def test_a_dry_run_writes_nothing(
         (["fox", "-o", "a.png", "--model", "pockets"], 'Did you mean "pocket"'),
         (["fox", "-o", "a.png", "--init", "absent.png"], "absent.png is not a file"),
         (["fox", "-o", "a.png", "--init", "hello.png"], "not a picture"),
-        (["fox <lora:ink:1>", "-o", "a.png"], '"ink" is not known'),
+        (["fox <lora:ink:1>", "-o", "a.png"], 'no LoRA "ink"'),
         (["a BREAK " * 40, "-o", "a.png"], "chunks"),
         (["fox", "-o", "hello.png/a.png"], "cannot write"),
     ],

@@ -97,6 +97,13 @@ def image(
             "sampler, strength, hires, size, model, negative, prompt:fox,rabbit (the first is replaced), lora, control, ip"
         ),
     ] = None,
+    fast: Annotated[
+        bool,
+        Parameter(
+            negative=(),
+            help="pocket in four steps: --model pocket-fast --steps 4 --guidance 1 --sampler ddim; what is given wins",
+        ),
+    ] = False,
     cells: Annotated[
         bool, Parameter(negative=(), help="with --grid: write each cell too, as out-x1-y1.png")
     ] = False,
@@ -114,6 +121,8 @@ def image(
     """
     from jogak.image.region_flags import parse_region, with_regions
 
+    if fast:
+        model, steps, guidance, sampler = _fast(model, steps, guidance, sampler)
     prompt, regions = with_regions(prompt, [parse_region(one) for one in region])
     request = ImageRequest.parse(
         {
@@ -187,6 +196,17 @@ def image(
     for i, (target, handle) in enumerate(zip(targets, drawn, strict=True)):
         print(f"{target}  {handle.width}×{handle.height}, seed {seed + i}, {steps} steps")
     print(f"{len(targets)} drawn in {seconds:.1f} s with {ref.name} ({ref.numeric})")
+
+
+def _fast(model: str, steps: int, guidance: float, sampler: str) -> tuple[str, int, float, str]:
+    """What `--fast` puts in the place of defaults. Raises `SpecError` for a model that has no fast one."""
+    if model not in (_DEFAULT.model, "pocket-fast"):
+        raise SpecError(
+            f"--fast is pocket's; for {model} put an LCM or Lightning LoRA on with --lora, --steps 4 --guidance 1."
+        )
+    usual = ((steps, _DEFAULT.steps, 4), (guidance, _DEFAULT.guidance, 1.0))
+    steps, guidance = (quick if given == default else given for given, default, quick in usual)
+    return "pocket-fast", int(steps), guidance, "ddim" if sampler == _DEFAULT.sampler else sampler
 
 
 def _grid(

@@ -74,6 +74,7 @@ class Entry:
     licence: str
     about: str
     folder: Path
+    """of its weights, or the file of a `ModelSet`"""
 
 
 CATALOGUE: Mapping[str, Entry] = MappingProxyType(
@@ -84,7 +85,14 @@ CATALOGUE: Mapping[str, Entry] = MappingProxyType(
             licence="Apache-2.0",
             about="illustrated worlds at 256×256, 320×192 and 192×320, told in Korean or English",
             folder=Path(__file__).parent / "weights" / "pocket",
-        )
+        ),
+        "pocket-fast": Entry(
+            name="pocket-fast",
+            family="pocket",
+            licence="Apache-2.0",
+            about="pocket in four steps, guidance already in it: --steps 4 --guidance 1 --sampler ddim",
+            folder=Path(__file__).parent / "weights" / "pocket-fast" / "model.yaml",
+        ),
     }
 )
 
@@ -206,7 +214,7 @@ def _keep_set(model: Path, vae: Path | None, embeddings: Sequence[Path]) -> Path
     if model.suffix.lower() in SET_FILES and model.is_file():
         kept = ModelSet.read(model)
         chosen = {
-            "model": _beside(model, kept.model), "vae": _beside(model, kept.vae),
+            "model": _beside(model, kept.model), "vae": _beside(model, kept.vae), "lora": _beside(model, kept.lora),
             "embeddings": [_beside(model, name) for name in kept.embeddings],
         }  # fmt: skip
     for path in (*embeddings, *([vae] if vae else [])):

@@ -121,7 +121,7 @@ class FolderPlace(Place):
 
 
 class SetPlace(Place):
-    """A model with an autoencoder or words from elsewhere; see `jogak.spec.models.ModelSet`."""
+    """A model with an autoencoder, a LoRA or words from elsewhere; see `jogak.spec.models.ModelSet`."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -133,6 +133,7 @@ class SetPlace(Place):
             )
         self._base = open_place(base)
         self._vae = self._found(chosen.vae) if chosen.vae else None
+        self._lora = self._found(chosen.lora) if chosen.lora else None
         self._embeddings = tuple(self._found(name) for name in chosen.embeddings)
 
     def _found(self, name: str) -> Path:
@@ -173,7 +174,8 @@ class SetPlace(Place):
     def weights(self, part: str) -> dict[str, Tensor]:
         if part == "vae" and self._vae is not None:
             return vae_weights(self._vae, self.config("vae"))
-        return self._base.weights(part)
+        weights = self._base.weights(part)
+        return weights if self._lora is None else with_lora(weights, part, self._lora)
 
     def tokenizer(self, part: str) -> Path:
         return self._base.tokenizer(part)
@@ -185,9 +187,31 @@ class SetPlace(Place):
             total.update(f"\nvae {file_digest(_vae_file(self._vae))} {config}".encode())
         else:
             total.update(f"\nvae {self._base.digest(['vae'])}".encode())
+        if self._lora is not None:
+            total.update(f"\nlora {file_digest(self._lora)}".encode())
         for file in self._embeddings:
             total.update(f"\n{file.stem} {file_digest(file)}".encode())
         return total.hexdigest()
+
+
+def with_lora(weights: Mapping[str, Tensor], part: str, file: Path) -> dict[str, Tensor]:
+    """A part's weights with what a LoRA file in PEFT's layout (`unet.….lora_A.weight`, scale 1) has for it added, in
+    float32. Raises `SpecError` for a factor that the part has no weight for."""
+    names = [name for name in read_header(file).tensors if name.startswith(f"{part}.")]
+    factors, added = read_tensors(file, names), dict(weights)
+    for name in names:
+        target, _, kind = name.removeprefix(f"{part}.").rpartition(".lora_")
+        key = f"{target}.weight"
+        if kind not in ("A.weight", "B.weight") or key not in weights:
+            raise SpecError(
+                f"{file}: {name} is no factor of a LoRA in PEFT's layout for this model; bake it in no set, put it on "
+                "with --lora."
+            )
+        if kind == "A.weight":
+            down, up = factors[name].float(), factors[f"{part}.{target}.lora_B.weight"].float()
+            whole = weights[key]
+            added[key] = whole.float() + (up.flatten(1) @ down.flatten(1)).view_as(whole)
+    return added
 
 
 # an autoencoder by itself: a folder of its own, the vae/ of a model, a file of it alone, or a whole checkpoint

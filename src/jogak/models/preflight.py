@@ -182,8 +182,11 @@ def _lora(path: Path, base: _Base, request: ImageRequest) -> Iterator[Finding]:
 
 
 def _adapter_file(path: Path) -> Path:
-    """peft saves a LoRA as a folder."""
-    return path / "adapter_model.safetensors" if path.is_dir() else path
+    """PEFT and diffusers save a LoRA as a folder, each with a file of its own name."""
+    if not path.is_dir():
+        return path
+    names = ("adapter_model.safetensors", "pytorch_lora_weights.safetensors")
+    return next((path / name for name in names if (path / name).is_file()), path / names[0])
 
 
 def _lora_shapes(path: Path, header: Header, base: _Base) -> Iterator[Finding]:
@@ -416,10 +419,14 @@ def _language(request: ImageRequest, base: _Base) -> Iterator[Finding]:
         )  # fmt: skip
 
 
+_QUICK = {"lcm": "lcm", "pocket-fast": "ddim", "lightning": "euler", "turbo": "euler", "hyper": "euler"}
+"""Parts of the names of models and LoRAs for few steps, and the sampler of each."""
+
+
 def _settings(request: ImageRequest, base: _Base, loras: Sequence[Path]) -> Iterator[Finding]:
     """Settings that contradict each other."""
     names = " ".join([base.ref.name, *(path.stem for path in loras)]).lower()
-    quick = next((word for word in ("lcm", "lightning", "turbo", "hyper") if word in names), None)
+    quick = next((word for word in _QUICK if word in names), None)
     if request.guidance == 1.0 and request.negative:
         yield Finding(
             level="note", code="settings.negative", about="negative",
@@ -430,9 +437,9 @@ def _settings(request: ImageRequest, base: _Base, loras: Sequence[Path]) -> Iter
         yield Finding(
             level="warn", code="settings.fast", about=f"{request.steps} steps, guidance {request.guidance:g}",
             en=f"A {quick} model or LoRA wants few steps and little guidance: --steps 4 to 8 --guidance 1 to 2"
-            f"{' --sampler lcm' if quick == 'lcm' else ' --sampler euler'}.",
+            f" --sampler {_QUICK[quick]}.",
             ko=f"{quick} 계열은 적은 스텝과 낮은 가이던스를 씁니다: --steps 4~8 --guidance 1~2"
-            f"{' --sampler lcm' if quick == 'lcm' else ' --sampler euler'}.",
+            f" --sampler {_QUICK[quick]}.",
         )  # fmt: skip
     elif request.sampler == "lcm" and not quick:
         yield Finding(

@@ -19,6 +19,11 @@ class ModelSet(Spec):
     vae: str | None = Field(
         default=None, max_length=500, description="an autoencoder in place of the model's own: file or folder"
     )
+    lora: str | None = Field(
+        default=None,
+        max_length=500,
+        description="a LoRA file in PEFT's layout that is added into the denoiser for good: OpenVINO runs it too",
+    )
     embeddings: tuple[str, ...] = Field(
         default=(),
         max_length=MAX_EMBEDDINGS,
