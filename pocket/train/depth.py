@@ -129,6 +129,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--chunk", type=int, default=256, help="pictures drawn at a time")
     parser.add_argument("--refresh", type=int, default=8, help="steps from one drawing to the next")
     parser.add_argument("--test", type=int, default=512, help="held-out scenes at the end")
+    parser.add_argument("--half", action="store_true", help="bfloat16 on a CPU as well: faster where it can")
+    parser.add_argument("--init", type=Path, help="folder of an earlier run's shards")
     parser.add_argument("--lr", type=float, default=1e-3)
     parser.add_argument("--seed", type=int, default=9)
     parser.add_argument("--workers", type=int, default=8)
@@ -146,7 +148,10 @@ def main() -> None:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.backends.cudnn.benchmark = True
     shapes = [(int(w), int(h)) for w, h in (shape.split("x") for shape in args.shapes.split(","))]
-    net = DepthNet(args.widths).to(device, memory_format=torch.channels_last)
+    net = DepthNet(args.widths)
+    if args.init:
+        net.load_state_dict(load_shards(args.init, "depth"))
+    net = net.to(device, memory_format=torch.channels_last)
     facts = {"model": NAME, "width": args.widths, "side": max(shapes[0])}
     (args.out / "config.json").write_text(json.dumps(facts, indent=2) + "\n")
     average = Average(net.state_dict(), 0.999)
@@ -190,7 +195,7 @@ def main() -> None:
         rate.fill_(args.lr * schedule(int(clock.at() * total), total, total // 50, 0.3))
         pool = pools[step % len(pools)]
         optimizer.zero_grad(set_to_none=True)
-        loss = loss_of(net, *pool.batch(args.batch), half=device == "cuda")
+        loss = loss_of(net, *pool.batch(args.batch), half=args.half or device == "cuda")
         loss.backward()
         torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
         optimizer.step()

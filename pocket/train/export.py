@@ -61,9 +61,7 @@ def unpack(weights: Path, build: Path) -> None:
     text = load_file(weights / "text_encoder" / "model.safetensors")
     for folder in ("vae", "clip", "init"):
         (build / folder).mkdir(parents=True, exist_ok=True)
-    save_shards(
-        load_file(weights / "unet" / "diffusion_pytorch_model.safetensors"), build / "init", "unet"
-    )
+    save_shards(load_file(weights / "unet" / "diffusion_pytorch_model.safetensors"), build / "init", "unet")
     save_shards(vae, build / "vae", "vae")
     save_shards(
         {name.removeprefix("text_model."): part for name, part in text.items()}, build / "clip", "text"
