@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -17,7 +17,7 @@ from jogak.judge.distance import frechet_distance, frechet_score, kid_score
 from jogak.judge.features import BACKBONE, features
 from jogak.judge.stats import mean_score, share_score, widened
 from jogak.models.captions import Scene, caption
-from jogak.models.lexicon import lexicon
+from jogak.models.lexicon import Concept, lexicon
 from jogak.spec.scores import Score
 from pocket.data.scenes import SceneSampler
 from pocket.judge import attributes, readers
@@ -80,41 +80,61 @@ def word_rows() -> Rows:
     yield Row(share_score("korean_word_finds_english_top1", hits))
 
 
-def prototype_rows(bench: Bench) -> Rows:
-    """Mean EfficientNet-lite0 features of a concept over its looks as its prototype; which is a picture nearest to?"""
-    sampler = SceneSampler(bench.sprites)
-    chosen = random.Random(7).sample(sampler.concepts, bench.concepts)
-    looks = [look.id for look in lexicon().looks]
+@dataclass(frozen=True)
+class Prototypes:
+    """Concepts that are asked for by name alone, and what EfficientNet-lite0 sees in the generator's pictures of them."""
+
+    concepts: Sequence[Concept]
+    seen: Mapping[str, Mapping[str, NDArray[np.float32]]]
+    """By look and by concept: unit features (D,)."""
+
+    def towards(self, leave_out: str | None = None) -> NDArray[np.float32]:
+        """Mean features of each concept over its looks, but one: (N, D) unit rows. A thing that is drawn in that look
+        alone is left with it."""
+        rows = []
+        for c in self.concepts:
+            of = {look: known[c.id] for look, known in self.seen.items() if c.id in known}
+            rows.append(np.mean([v for look, v in of.items() if look != leave_out] or list(of.values()), 0))
+        return readers.unit(np.stack(rows))
+
+    def own_ranks(self) -> NDArray[np.int64]:
+        """How many prototypes are nearer than its own to each of the generator's pictures, whose look is left out."""
+        ranks = []
+        for look, known in self.seen.items():
+            towards = self.towards(look)
+            for i, c in enumerate(self.concepts):
+                if c.id in known:
+                    scores = towards @ known[c.id]
+                    ranks.append(int((scores > scores[i]).sum()))
+        return np.array(ranks)
+
+    def ranks(self, pictures: Pictures) -> NDArray[np.int64]:
+        """How many prototypes are nearer than its own to the picture of each concept, (N, H, W, 3) → (N,)."""
+        scores = readers.unit(features(pictures)) @ self.towards().T
+        return (scores > np.diagonal(scores)[:, None]).sum(1)
+
+
+def prototypes(bench: Bench) -> Prototypes:
+    chosen = random.Random(7).sample(SceneSampler(bench.sprites).concepts, bench.concepts)
     vectors = {}
-    for look in looks:
+    for look in (look.id for look in lexicon().looks):
         known = [c.id for c in chosen if (c.id, look) in bench.sprites.index]
         if known:
             seen = readers.unit(features(bench.paint([plain_scene(c, look) for c in known], 5)))
             vectors[look] = dict(zip(known, seen, strict=True))
+    return Prototypes(chosen, vectors)
 
-    def prototypes(leave_out: str | None) -> NDArray[np.float32]:
-        # a thing that is drawn in one look alone is left with that one
-        rows = []
-        for c in chosen:
-            of = {look: known[c.id] for look, known in vectors.items() if c.id in known}
-            rows.append(np.mean([v for look, v in of.items() if look != leave_out] or list(of.values()), 0))
-        return readers.unit(np.stack(rows))
 
-    ranks = []
-    for look, known in vectors.items():
-        towards = prototypes(look)
-        for i, c in enumerate(chosen):
-            if c.id in known:
-                scores = towards @ known[c.id]
-                ranks.append(int((scores > scores[i]).sum()))
+def prototype_rows(bench: Bench) -> Rows:
+    """Mean EfficientNet-lite0 features of a concept over its looks as its prototype; which is a picture nearest to?"""
+    known = prototypes(bench)
+    ceiling = known.own_ranks()
     for k in (1, 5):
-        yield Row(share_score(f"ceiling_prototype_top{k}", np.array(ranks) < k))
+        yield Row(share_score(f"ceiling_prototype_top{k}", ceiling < k))
     if bench.draw is None:
         return
     for lang in ("en", "ko"):
-        seen = features(bench.draw([caption(plain_scene(c.id), lang) for c in chosen], 100))
-        scores = readers.unit(seen) @ prototypes(None).T
-        order = (scores > np.diagonal(scores)[:, None]).sum(1)
+        order = known.ranks(bench.draw([caption(plain_scene(c.id), lang) for c in known.concepts], 100))
         for k, bar in ((1, bench.bars.prototype_top1), (5, bench.bars.prototype_top5)):
             yield Row(share_score(f"prototype_top{k}_{lang}", order < k), bar)
 
@@ -135,7 +155,7 @@ class SceneTest:
     @cached_property
     def subject(self) -> NDArray[np.bool_]:
         """Of the drawn pictures: whether the main subject's word is the nearest of all."""
-        return np.zeros(0, bool) if self.drawn is None else _subject(self.bench, self.asked, self.drawn)
+        return np.zeros(0, bool) if self.drawn is None else subject_named(self.bench, self.asked, self.drawn)
 
 
 def scene_test(bench: Bench) -> SceneTest:
@@ -144,14 +164,15 @@ def scene_test(bench: Bench) -> SceneTest:
     return SceneTest(bench, asked, bench.paint(asked, 18))
 
 
-def _subject(bench: Bench, asked: Sequence[Scene], pictures: Pictures) -> NDArray[np.bool_]:
+def subject_named(bench: Bench, asked: Sequence[Scene], pictures: Pictures) -> NDArray[np.bool_]:
+    """Whether the main subject's word is the nearest of all to each picture, by the judging CLIP: (N,)."""
     wanted = np.array([bench.sampler.number[s.subjects[0].concept] for s in asked])
     return (bench.judge.see(pictures) @ bench.names.T).argmax(1) == wanted
 
 
 def scene_rows(bench: Bench, test: SceneTest) -> Rows:
     """Held-out combinations of concept, place and time: subject, place and time as the judging CLIP reads them."""
-    ceiling = _subject(bench, test.asked, test.real)
+    ceiling = subject_named(bench, test.asked, test.real)
     yield Row(share_score("ceiling_judge_top1", ceiling))
     yield Row(share_score("ceiling_place_and_time", readers.placed_in(bench.judge, test.asked, test.real)))
     if test.drawn is None:

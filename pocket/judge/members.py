@@ -50,6 +50,7 @@ MEMBERS = (
     Member("controlnet-depth", WEIGHTS.with_name("pocket-control")),
     Member("controlnet-pose", WEIGHTS.with_name("pocket-control")),
     Member("ip-adapter", WEIGHTS.with_name("pocket-ip")),
+    Member("composed", WEIGHTS.with_name("pocket-ip")),  # lines, reference and LoRA at once
     Member("upscale", WEIGHTS.with_name("pocket-upscale")),
     Member("keypoints", WEIGHTS.with_name("pocket-keypoints")),
 )

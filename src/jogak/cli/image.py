@@ -198,15 +198,20 @@ def image(
     print(f"{len(targets)} drawn in {seconds:.1f} s with {ref.name} ({ref.numeric})")
 
 
-def _fast(model: str, steps: int, guidance: float, sampler: str) -> tuple[str, int, float, str]:
+def _fast(
+    model: str, steps: int, guidance: float, sampler: SamplerName
+) -> tuple[str, int, float, SamplerName]:
     """What `--fast` puts in the place of defaults. Raises `SpecError` for a model that has no fast one."""
     if model not in (_DEFAULT.model, "pocket-fast"):
         raise SpecError(
             f"--fast is pocket's; for {model} put an LCM or Lightning LoRA on with --lora, --steps 4 --guidance 1."
         )
-    usual = ((steps, _DEFAULT.steps, 4), (guidance, _DEFAULT.guidance, 1.0))
-    steps, guidance = (quick if given == default else given for given, default, quick in usual)
-    return "pocket-fast", int(steps), guidance, "ddim" if sampler == _DEFAULT.sampler else sampler
+    return (
+        "pocket-fast",
+        4 if steps == _DEFAULT.steps else steps,
+        1.0 if guidance == _DEFAULT.guidance else guidance,
+        "ddim" if sampler == _DEFAULT.sampler else sampler,
+    )
 
 
 def _grid(
