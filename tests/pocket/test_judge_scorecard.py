@@ -298,8 +298,8 @@ def test_without_a_model_the_ceilings_alone_are_measured(bench: Bench) -> None:
 def test_a_member_without_weights_has_a_row_without_a_number(bench: Bench, tmp_path: Path) -> None:
     names = [member.name for member in MEMBERS]
     assert names[2:] == [
-        "fast", "controlnet-lines", "controlnet-depth", "controlnet-pose", "ip-adapter", "upscale",
-        "keypoints",
+        "fast", "controlnet-lines", "controlnet-depth", "controlnet-pose", "ip-adapter", "composed",
+        "upscale", "keypoints",
     ]  # fmt: skip
     lines = [line for name in names for line in scorecard(bench, (Member(name, tmp_path),))]
     assert lines == [line for name in names for line in (f"[{name}]", Unmeasured(name, "not trained"))]
