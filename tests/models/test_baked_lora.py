@@ -70,6 +70,16 @@ def test_what_does_not_fit_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "set.json").write_text(json.dumps({"model": "pocket", "lora": "other.safetensors"}))
     with pytest.raises(SpecError, match=r"nobody.*--lora"):
         open_place(tmp_path / "set.json").weights("unet")
+    flat = torch.zeros(6, 4)
+    for down, up in (
+        (torch.zeros(2, 5), torch.zeros(6, 2)),
+        (torch.zeros(2, 4), torch.zeros(6, 3)),
+        (flat[:2], None),
+    ):
+        halves = {"unet.a.lora_A.weight": down} | ({} if up is None else {"unet.a.lora_B.weight": up})
+        save_file({name: half.clone() for name, half in halves.items()}, tmp_path / "other.safetensors")
+        with pytest.raises(SpecError, match="no factor of a LoRA"):
+            with_lora({"a.weight": flat}, "unet", tmp_path / "other.safetensors")
     (tmp_path / "set.json").write_text(json.dumps({"model": "pocket", "lora": "gone.safetensors"}))
     with pytest.raises(SpecError, match=r"gone\.safetensors.*not there"):
         open_place(tmp_path / "set.json")

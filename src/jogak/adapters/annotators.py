@@ -254,11 +254,6 @@ _COCO = (
 )  # fmt: skip
 
 
-def own_reader(path: Path) -> bool:
-    """Whether a folder holds one of pocket's own networks. Raises `SpecError` if it cannot be read."""
-    return is_keypoint_net(path) or is_depth_net(path)
-
-
 def pose_reader(path: Path) -> str:
     """What reads the poses of a folder: "vitpose" or "pocket-keypoints". Raises `SpecError` without a config.json."""
     _folder(path, "ViTPose")

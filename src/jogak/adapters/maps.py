@@ -216,9 +216,12 @@ _OWN_NOTES: Mapping[str, tuple[str, str]] = MappingProxyType({
 def reader_note(kind: str, about: str = "control") -> Finding | None:
     """What to know of the network that reads poses or depth here; nothing for one of photographs, for a kind that needs
     none, or where there is none."""
-    from jogak.adapters.annotators import own_reader
+    from jogak.models.depth import is_depth_net
+    from jogak.models.keypoints import is_keypoint_net
 
-    if kind not in _OWN_NOTES or missing_network(kind) or not own_reader(_place(kind)):
+    if kind not in _OWN_NOTES or missing_network(kind):
+        return None
+    if not (is_keypoint_net(_place(kind)) or is_depth_net(_place(kind))):
         return None
     en, ko = _OWN_NOTES[kind]
     return Finding(level="note", code=f"{kind}.reader", about=about, en=en, ko=ko)

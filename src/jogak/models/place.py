@@ -196,21 +196,23 @@ class SetPlace(Place):
 
 def with_lora(weights: Mapping[str, Tensor], part: str, file: Path) -> dict[str, Tensor]:
     """A part's weights with what a LoRA file in PEFT's layout (`unet.….lora_A.weight`, scale 1) has for it added, in
-    float32. Raises `SpecError` for a factor that the part has no weight for."""
+    float32. Raises `SpecError` for a factor that has no weight to go to, no other half, or another shape."""
     names = [name for name in read_header(file).tensors if name.startswith(f"{part}.")]
     factors, added = read_tensors(file, names), dict(weights)
     for name in names:
         target, _, kind = name.removeprefix(f"{part}.").rpartition(".lora_")
-        key = f"{target}.weight"
-        if kind not in ("A.weight", "B.weight") or key not in weights:
+        whole, up = weights.get(f"{target}.weight"), factors.get(f"{part}.{target}.lora_B.weight")
+        down = factors.get(f"{part}.{target}.lora_A.weight")
+        if kind not in ("A.weight", "B.weight") or whole is None or up is None or down is None or (
+            (len(up), *down[0].shape, up[0].numel()) != (len(whole), *whole[0].shape, len(down))
+        ):  # fmt: skip
             raise SpecError(
                 f"{file}: {name} is no factor of a LoRA in PEFT's layout for this model; bake it in no set, put it on "
                 "with --lora."
             )
         if kind == "A.weight":
-            down, up = factors[name].float(), factors[f"{part}.{target}.lora_B.weight"].float()
-            whole = weights[key]
-            added[key] = whole.float() + (up.flatten(1) @ down.flatten(1)).view_as(whole)
+            change = up.float().flatten(1) @ down.float().flatten(1)
+            added[f"{target}.weight"] = whole.float() + change.view_as(whole)
     return added
 
 
